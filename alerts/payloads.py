@@ -1,0 +1,193 @@
+"""All that a browser (or any client of /ws/feed/) receives. docs/websocket-contract.md says it in prose.
+
+A websocket frame is ``{"n": frame number, "m": [message, …]}``; each message has a ``type``. Times are integer milliseconds UTC.
+"""
+
+from typing import Literal, NotRequired, TypedDict
+
+SeriesState = Literal["live", "warming", "stale", "gap", "halted", "offline"]
+
+
+class TimeframeStage(TypedDict):
+    timeframe: str
+    macdv: float | None
+    stage: str
+
+
+class Elsewhere(TypedDict):
+    exchange_id: str
+    symbol: str
+    price: float
+    spread_bps: float
+    trade_url: str
+
+
+class AlertMessage(TypedDict):
+    """An alert, the same in Redis and on the socket. ``id`` is gap-free per exchange (VIS-03: ``source_exchange_id``)."""
+
+    type: Literal["alert"]
+    id: int
+    epoch: str
+    uid: str
+    source_exchange_id: str
+    symbol: str
+    base: str
+    quote: str
+    timeframe: str
+    alert_type: str
+    trigger_label: str
+    direction: Literal["up", "down"]
+    trigger_value: float
+    signal_delta: float | None
+    price: float
+    candle_time: int
+    triggered_at: int
+    published_at: int
+    delayed: bool
+    revised: bool
+    stage: str
+    bias: Literal["bullish", "bearish", "neutral"]
+    timeframes: list[TimeframeStage]
+    elsewhere: list[Elsewhere]
+
+
+class ExchangeCard(TypedDict):
+    """What a card of the dashboard shows. ``state`` is "idle" where a process hosts the exchange without running it, "offline" where none does."""
+
+    exchange_id: str
+    name: str
+    simulated: bool
+    state: Literal["live", "warming", "stale", "gap", "halted", "offline", "idle"]
+    connection_state: str
+    since: int | None
+    """When ``state`` began."""
+    connected_at: int | None
+    last_heartbeat: int | None
+    symbols: int
+    warmup: float | None
+    """0 to 1 while warming."""
+    error: str
+    error_at: int | None
+    retry_at: int | None
+    host: str
+    pid: int | None
+
+
+class ExchangeMessage(ExchangeCard):
+    type: Literal["exchange"]
+
+
+class Reading(TypedDict):
+    """An indicator as it stands in Redis under ``indicator:…:macdv``."""
+
+    t: int
+    close: float
+    macdv: float | None
+    signal: float | None
+    histogram: float | None
+    atr: float | None
+    stage: str
+    seeded: bool
+    observed: int
+    span: int
+    reason: str
+
+
+class SymbolRow(TypedDict):
+    """A row of the stage matrix. ``received``: when the price reached us."""
+
+    exchange_id: str
+    symbol: str
+    base: str
+    quote: str
+    decimals: int
+    rank: int | None
+    price: float | None
+    change_24h: float | None
+    quote_volume_24h: float | None
+    received: int | None
+    state: SeriesState
+    reason: str
+    readings: dict[str, Reading]
+
+
+class SnapshotMessage(TypedDict):
+    """The first message after ``hello``, and again when a resume is not possible.
+
+    ``alerts``: newest first. ``resumed``: per exchange, whether ``alerts`` holds everything since the id the page had
+    (then the page adds to its list), or is a fresh list (then the page replaces its list).
+    """
+
+    type: Literal["snapshot"]
+    v: int
+    at: int
+    exchanges: list[ExchangeCard]
+    symbols: list[SymbolRow]
+    alerts: list[AlertMessage]
+    resumed: dict[str, bool]
+    top: dict[str, "Position"]
+
+
+class TickerMessage(TypedDict):
+    type: Literal["ticker"]
+    exchange_id: str
+    symbol: str
+    t: int
+    price: float
+    received: int
+    volume_24h: NotRequired[float]
+    quote_volume_24h: NotRequired[float]
+    change_24h: NotRequired[float]
+    bid: NotRequired[float]
+    ask: NotRequired[float]
+
+
+class CandleMessage(TypedDict):
+    """A candle closed for good. ``candle``: ``[open_time, open, high, low, close, volume, synthetic 0/1]``."""
+
+    type: Literal["candle"]
+    exchange_id: str
+    symbol: str
+    timeframe: str
+    candle: list[float]
+    indicator: Reading
+
+
+class LifecycleMessage(TypedDict):
+    """``event``: exchange:connecting, exchange:connected, exchange:disconnected, symbol:state, symbols:changed, …"""
+
+    type: Literal["lifecycle"]
+    exchange_id: str
+    event: str
+    at: int
+    reason: str
+    symbol: NotRequired[str]
+    state: NotRequired[str]
+    progress: NotRequired[float]
+
+
+class SymbolsMessage(TypedDict):
+    """The pool of an exchange changed: its rows, whole."""
+
+    type: Literal["symbols"]
+    exchange_id: str
+    symbols: list[SymbolRow]
+
+
+class Position(TypedDict):
+    epoch: str
+    id: int
+
+
+class PositionsMessage(TypedDict):
+    """Every 5 s: the top alert id per exchange, and the state of each feed. A page that is behind says ``hello`` again."""
+
+    type: Literal["positions"]
+    at: int
+    top: dict[str, Position]
+    states: dict[str, str]
+
+
+Message = (
+    SnapshotMessage | AlertMessage | ExchangeMessage | TickerMessage | CandleMessage | LifecycleMessage | SymbolsMessage | PositionsMessage
+)

@@ -1,0 +1,59 @@
+"""The exchanges Livermore speaks natively (EXC-03): one module each, bytes in, events out, no I/O.
+
+Adding one is described in docs/add-an-exchange.md.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from exchanges.adapters import binance, coinbase
+from exchanges.events import Candle, Event, Limits, Request, RestRefusal, Stream, SymbolInfo
+
+
+class Adapter(Protocol):
+    """What a module in this package has to offer. Every function is pure and total: no socket, no clock, no exception for bad input."""
+
+    id: str
+    title: str
+    limits: Limits
+    timeframes: Mapping[str, str]
+    """Our timeframe -> the exchange's name of the REST granularity it is fetched (or summed) from."""
+    flags_closes: bool
+    """The exchange marks the last frame of a candle; elsewhere a REST read-back makes a close final."""
+    fills_idle: bool
+    """REST returns a row for an interval without trades."""
+    hosts: tuple[str, ...]
+    """Hosts that rows with this adapter may name, besides loopback for sandbox rows."""
+
+    def connect_url(self, websocket_url: str) -> str: ...
+    def opening(self) -> list[str]: ...
+    def subscribe(self, streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]: ...
+    def unsubscribe(self, streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]: ...
+    def parse(self, frame: str | bytes) -> list[Event]: ...
+
+    def time_request(self) -> Request: ...
+    def parse_time(self, body: bytes) -> int: ...
+    def symbol_requests(self) -> list[Request]: ...
+    def parse_symbols(self, bodies: list[bytes]) -> list[SymbolInfo]: ...
+    def candles_requests(self, symbol: str, timeframe: str, start: int, end: int) -> list[Request]: ...
+    def parse_candles(self, bodies: list[bytes], symbol: str, timeframe: str) -> list[Candle]: ...
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal: ...
+
+
+_ADAPTERS: dict[str, Adapter] = {
+    "binance": binance,
+    "coinbase": coinbase,
+}
+
+
+def adapter_for(name: str) -> Adapter:
+    """The adapter of that name. Raises LookupError that lists the known ones; there is no default."""
+    try:
+        return _ADAPTERS[name]
+    except KeyError:
+        raise LookupError(f"unknown adapter {name!r}; known: {', '.join(sorted(_ADAPTERS))}") from None
+
+
+def adapter_choices() -> list[tuple[str, str]]:
+    """For forms: (name, title) of each adapter."""
+    return [(name, module.title) for name, module in sorted(_ADAPTERS.items())]

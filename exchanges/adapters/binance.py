@@ -1,0 +1,320 @@
+"""Binance spot; Binance.US speaks the same protocol and is a row on this module.
+
+Facts this module obeys (binance/binance-spot-api-docs, and recordings of the live feed):
+
+- On ``/stream`` frames are wrapped ``{"stream","data"}``, on ``/ws`` they are not: both are read.
+- An ack validates only the syntax: a stream of a symbol that does not exist is acknowledged and stays silent. Bad syntax is answered
+  ``{"error":{"code","msg"},"id"}`` (the documentation says flat ``{"code","msg"}``: both are read) and the connection is closed.
+- ``k.x`` is true in exactly one frame per interval, sent also when nothing traded.
+- 5 incoming messages a second per connection, pings and pongs included; 1,024 streams; the connection is cut after 24 h, announced by
+  ``serverShutdown``.
+- REST klines are oldest first and include the forming one. 429 asks to stop, 418 is a ban, 451 a refusal by country.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import Struct, field
+
+from exchanges.adapters import wire
+from exchanges.events import (
+    TIMEFRAMES,
+    Alive,
+    Candle,
+    Channel,
+    Event,
+    GoingAway,
+    Limits,
+    Refused,
+    Request,
+    RestRefusal,
+    Stream,
+    Subscribed,
+    SymbolInfo,
+    Ticker,
+)
+
+id = "binance"
+title = "Binance"
+hosts = (
+    "stream.binance.com",
+    "data-stream.binance.vision",
+    "api.binance.com",
+    "data-api.binance.vision",
+    "stream.binance.us",
+    "api.binance.us",
+)
+flags_closes = True
+fills_idle = True
+limits = Limits(
+    messages_per_second=4,
+    connects_per_5min=60,
+    streams_per_connection=1000,
+    symbols_per_message=100,
+    rest_weight_per_minute=4800,
+    rest_burst=1200,
+    candles_per_request=1000,
+    max_connection_age=86_400,
+)
+timeframes = {"5m": "5m", "15m": "15m", "1h": "1h", "4h": "4h", "1d": "1d"}
+_STEPS = {"1m": 60_000, **TIMEFRAMES}
+_SUFFIX = {Channel.CANDLES: "@kline_5m", Channel.TICKER: "@ticker"}
+
+
+class _Kline(Struct, gc=False):
+    t: int
+    i: str
+    o: float
+    c: float
+    h: float
+    l: float  # noqa: E741  (the exchange's name)
+    v: float
+    x: bool
+
+
+class _Data(Struct, gc=False):
+    """A kline or a 24 h ticker; their letters do not collide but for ``c``, which only the ticker has at this level."""
+
+    e: str = ""
+    E: int = 0
+    s: str = ""
+    k: _Kline | None = None
+    c: float = 0.0
+    v: float | None = None
+    q: float | None = None
+    P: float | None = None
+    b: float | None = None
+    a: float | None = None
+
+
+class _Error(Struct, gc=False):
+    code: int = 0
+    msg: str = ""
+
+
+class _Frame(_Data, gc=False):
+    stream: str = ""
+    data: _Data | None = None
+    id: int | None = None
+    error: _Error | None = None
+    code: int | None = None
+    msg: str = ""
+
+
+class _Shape(Struct, gc=False):
+    """Just enough to tell an event we never asked for from a broken one."""
+
+    e: str = ""
+    data: "_Shape | None" = None
+
+
+_decode = msgspec.json.Decoder(_Frame, strict=False).decode
+_decode_shape = msgspec.json.Decoder(_Shape, strict=False).decode
+_encode = msgspec.json.encode
+
+
+def connect_url(websocket_url: str) -> str:
+    return websocket_url.rstrip("/") + "/stream"
+
+
+def opening() -> list[str]:
+    return []
+
+
+def subscribe(streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return _messages("SUBSCRIBE", streams, request)
+
+
+def unsubscribe(streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return _messages("UNSUBSCRIBE", streams, request)
+
+
+def _messages(method: str, streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return [
+        (
+            _encode({"method": method, "params": [s.symbol.lower() + _SUFFIX[s.channel] for s in chunk], "id": request + at}).decode(),
+            tuple(chunk),
+        )
+        for at, chunk in enumerate(wire.chunks(list(streams), limits.symbols_per_message))
+    ]
+
+
+def parse(frame: str | bytes) -> list[Event]:
+    try:
+        message = _decode(frame)
+    except wire.UNREADABLE as error:
+        return [] if _is_foreign(frame) else [wire.rejected(error, frame)]
+    data = message.data or message
+    if data.k is not None:
+        return [_candle(data, data.k, frame)]
+    if data.e == "24hrTicker":
+        return [_ticker(data, frame)]
+    if data.e:
+        return [GoingAway("serverShutdown", data.E)] if data.e == "serverShutdown" else [Alive(data.E)]
+    return [_answer(message, frame)]
+
+
+def _is_foreign(frame: str | bytes) -> bool:
+    """A well-formed event of a kind we do not read (its letters may mean other types)."""
+    try:
+        shape = _decode_shape(frame)
+    except wire.UNREADABLE:
+        return False
+    return (shape.data or shape).e not in {"", "kline", "24hrTicker", "serverShutdown"}
+
+
+def _candle(data: _Data, k: _Kline, frame: str | bytes) -> Event:
+    step = _STEPS.get(k.i)
+    if step is None:
+        return Alive(data.E)
+    candle = Candle(data.s, k.i, k.t, k.o, k.h, k.l, k.c, k.v, k.x, data.E)
+    fault = wire.candle_fault(candle, step)
+    return wire.rejected(ValueError(fault), frame) if fault else candle
+
+
+def _ticker(data: _Data, frame: str | bytes) -> Event:
+    if not wire.positive(data.c):
+        return wire.rejected(ValueError("price is not positive"), frame)
+    return Ticker(data.s, data.c, data.E, data.v, data.q, data.P, data.b, data.a)
+
+
+def _answer(message: _Frame, frame: str | bytes) -> Event:
+    if message.error is not None:
+        return Refused(message.error.msg[:300], str(message.error.code), request=message.id)
+    if message.code is not None:
+        return Refused(message.msg[:300], str(message.code), request=message.id)
+    if message.id is not None:
+        return Subscribed(request=message.id)
+    return wire.rejected(ValueError("neither an event nor an answer"), frame)
+
+
+class _Time(Struct):
+    serverTime: int
+
+
+class _Filter(Struct):
+    filterType: str = ""
+    tickSize: str = ""
+
+
+class _SymbolRow(Struct):
+    symbol: str
+    status: str
+    baseAsset: str
+    quoteAsset: str
+    filters: list[_Filter] = []  # noqa: RUF012
+    isSpotTradingAllowed: bool = True
+
+
+class _ExchangeInfo(Struct):
+    symbols: list[_SymbolRow]
+
+
+class _TickerRow(Struct):
+    symbol: str
+    lastPrice: str = ""
+    volume: str = ""
+    quoteVolume: str = ""
+    priceChangePercent: str = ""
+
+
+class _ErrorBody(Struct):
+    code: int = 0
+    msg: str = ""
+
+
+class _KlineRow(Struct, array_like=True, gc=False):
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    close_time: int = field(default=0)
+
+
+_decode_time = msgspec.json.Decoder(_Time)
+_decode_info = msgspec.json.Decoder(_ExchangeInfo)
+_decode_tickers = msgspec.json.Decoder(list[_TickerRow])
+_decode_klines = msgspec.json.Decoder(list[_KlineRow], strict=False)
+_decode_error = msgspec.json.Decoder(_ErrorBody, strict=False)
+
+
+def time_request() -> Request:
+    return Request("/api/v3/time")
+
+
+def parse_time(body: bytes) -> int:
+    time = wire.decode_answer(_decode_time, body).serverTime
+    if not wire.EARLIEST <= time < wire.LATEST:
+        raise wire.BadAnswer(f"not a server time: {body[:80]!r}")
+    return time
+
+
+def symbol_requests() -> list[Request]:
+    return [Request("/api/v3/exchangeInfo", weight=20), Request("/api/v3/ticker/24hr", weight=80)]
+
+
+def parse_symbols(bodies: list[bytes]) -> list[SymbolInfo]:
+    info, tickers = bodies
+    by_symbol = {row.symbol: row for row in wire.decode_answer(_decode_tickers, tickers)}
+    return [_symbol(row, by_symbol.get(row.symbol)) for row in wire.decode_answer(_decode_info, info).symbols]
+
+
+def _symbol(row: _SymbolRow, ticker: _TickerRow | None) -> SymbolInfo:
+    return SymbolInfo(
+        symbol=row.symbol,
+        base=row.baseAsset,
+        quote=row.quoteAsset,
+        tradable=row.status == "TRADING" and row.isSpotTradingAllowed,
+        status=row.status,
+        price=wire.number(ticker.lastPrice) if ticker else None,
+        volume_24h=wire.number(ticker.volume) if ticker else None,
+        quote_volume_24h=wire.number(ticker.quoteVolume) if ticker else None,
+        change_24h=wire.number(ticker.priceChangePercent) if ticker else None,
+        price_increment=next((item.tickSize.rstrip("0") for item in row.filters if item.filterType == "PRICE_FILTER"), ""),
+    )
+
+
+def candles_requests(symbol: str, timeframe: str, start: int, end: int) -> list[Request]:
+    """Klines that open in [start, end)."""
+    return [
+        Request(
+            "/api/v3/klines",
+            (
+                ("symbol", symbol),
+                ("interval", timeframes[timeframe]),
+                ("startTime", str(first)),
+                ("endTime", str(last - 1)),
+                ("limit", str(limits.candles_per_request)),
+            ),
+            weight=2,
+        )
+        for first, last in wire.windows(start, end, TIMEFRAMES[timeframe], limits.candles_per_request)
+    ]
+
+
+def parse_candles(bodies: list[bytes], symbol: str, timeframe: str) -> list[Candle]:
+    candles = [
+        Candle(symbol, timeframe, row.open_time, row.open, row.high, row.low, row.close, row.volume)
+        for body in bodies
+        for row in wire.decode_answer(_decode_klines, body)
+    ]
+    for candle in candles:
+        if fault := wire.candle_fault(candle, TIMEFRAMES[timeframe]):
+            raise wire.BadAnswer(f"{symbol} {timeframe} at {candle.open_time}: {fault}")
+    return sorted(candles, key=lambda candle: candle.open_time)
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal:
+    try:
+        answer = _decode_error.decode(body)
+        reason = f"{answer.msg} ({answer.code})" if answer.code else answer.msg
+    except wire.UNREADABLE:
+        reason = ""
+    if status == 451:
+        reason = "Binance does not serve this country; in the US use binance-us"
+    answer_to = wire.http_refusal(status, reason[:300], headers.get("retry-after"))
+    until = re.search(r"banned until (\d{13})", reason)
+    return msgspec.structs.replace(answer_to, retry_at=int(until[1])) if until else answer_to

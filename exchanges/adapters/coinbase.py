@@ -1,0 +1,298 @@
+"""Coinbase Advanced Trade.
+
+Facts this module obeys (docs.cdp.coinbase.com/advanced-trade, and recordings of the live feed):
+
+- One channel per subscribe message; the answer is a message on channel ``subscriptions`` that lists the whole current set, and data may
+  come before it. A product the exchange does not know is left out of that list without a word.
+- An error frame has ``type`` and no ``channel``; an unknown channel is answered with "authentication failure".
+- ``sequence_num`` counts every frame of a connection, over all channels.
+- ``candles`` carries 5-minute buckets only, never says that one is closed, and its snapshot has holes: it is no history.
+- REST lists -USDC products as aliases of the -USD book; candles come newest first, intervals without trades are left out.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from exchanges.adapters import wire
+from exchanges.events import (
+    TIMEFRAMES,
+    Alive,
+    Candle,
+    Channel,
+    Event,
+    Limits,
+    Refused,
+    Request,
+    RestRefusal,
+    Sequence,
+    Stream,
+    Subscribed,
+    SymbolInfo,
+    Ticker,
+)
+
+id = "coinbase"
+title = "Coinbase Advanced Trade"
+hosts = ("advanced-trade-ws.coinbase.com", "api.coinbase.com")
+flags_closes = False
+fills_idle = False
+limits = Limits(
+    messages_per_second=8,
+    connects_per_5min=60,
+    streams_per_connection=400,
+    symbols_per_message=50,
+    rest_weight_per_minute=600,
+    rest_burst=10,
+    candles_per_request=300,
+)
+timeframes = {"5m": "FIVE_MINUTE", "15m": "FIFTEEN_MINUTE", "1h": "ONE_HOUR", "4h": "TWO_HOUR", "1d": "ONE_DAY"}
+_FETCHED_STEP = {**TIMEFRAMES, "4h": TIMEFRAMES["1h"] * 2}
+_PATH = "/api/v3/brokerage"
+
+
+class _CandleRow(Struct, gc=False):
+    start: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    product_id: str = ""
+
+
+class _TickerRow(Struct, gc=False):
+    product_id: str
+    price: float
+    volume_24_h: str = ""
+    price_percent_chg_24_h: str = ""
+    best_bid: str = ""
+    best_ask: str = ""
+
+
+class _Event(Struct, gc=False):
+    type: str = ""
+    candles: list[_CandleRow] = []  # noqa: RUF012  (msgspec copies defaults)
+    tickers: list[_TickerRow] = []  # noqa: RUF012
+    subscriptions: dict[str, list[str]] = {}  # noqa: RUF012
+
+
+class _Frame(Struct, gc=False):
+    channel: str = ""
+    timestamp: str = ""
+    sequence_num: int | None = None
+    events: list[_Event] = []  # noqa: RUF012
+    type: str = ""
+    message: str = ""
+
+
+_decode = msgspec.json.Decoder(_Frame, strict=False).decode
+_encode = msgspec.json.encode
+
+
+def connect_url(websocket_url: str) -> str:
+    return websocket_url
+
+
+def opening() -> list[str]:
+    """Heartbeats keep the connection from being closed as idle, and carry the exchange's clock."""
+    return ['{"type":"subscribe","channel":"heartbeats"}']
+
+
+def subscribe(streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return _messages("subscribe", streams)
+
+
+def unsubscribe(streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return _messages("unsubscribe", streams)
+
+
+def _messages(kind: str, streams: Iterable[Stream]) -> list[tuple[str, tuple[Stream, ...]]]:
+    streams = list(streams)
+    return [
+        (_encode({"type": kind, "product_ids": [stream.symbol for stream in chunk], "channel": str(channel)}).decode(), tuple(chunk))
+        for channel in Channel
+        for chunk in wire.chunks([stream for stream in streams if stream.channel == channel], limits.symbols_per_message)
+    ]
+
+
+def parse(frame: str | bytes) -> list[Event]:
+    try:
+        message = _decode(frame)
+        if not message.channel:
+            return [_error(message)]
+        time = wire.rfc3339(message.timestamp) if message.timestamp else 0
+    except wire.UNREADABLE as error:
+        return [wire.rejected(error, frame)]
+    events: list[Event] = [] if message.sequence_num is None else [Sequence(message.sequence_num)]
+    match message.channel:
+        case "candles":
+            _read_candles(message, time, events)
+        case "ticker" | "ticker_batch":
+            _read_tickers(message, time, events)
+        case "subscriptions":
+            events += [Subscribed(_streams(event.subscriptions), whole=True) for event in message.events]
+        case _:
+            events.append(Alive(time))
+    return events
+
+
+def _error(message: _Frame) -> Event:
+    reason = message.message or "an error frame without a message"
+    if reason == "authentication failure":
+        reason = "authentication failure (Coinbase says so to an unknown channel too)"
+    return Refused(reason[:300], code=message.type)
+
+
+def _streams(subscriptions: dict[str, list[str]]) -> tuple[Stream, ...]:
+    return tuple(Stream(channel, symbol) for channel in Channel for symbol in subscriptions.get(channel, ()))
+
+
+def _read_candles(message: _Frame, time: int, events: list[Event]) -> None:
+    for event in message.events:
+        snapshot = event.type == "snapshot"
+        for row in event.candles:
+            candle = Candle(
+                row.product_id, "5m", row.start * 1000, row.open, row.high, row.low, row.close, row.volume, False, time, snapshot
+            )
+            fault = wire.candle_fault(candle, 300_000)
+            events.append(wire.rejected(ValueError(fault), str(row)) if fault else candle)
+
+
+def _read_tickers(message: _Frame, time: int, events: list[Event]) -> None:
+    for event in message.events:
+        for row in event.tickers:
+            if not wire.positive(row.price):
+                events.append(wire.rejected(ValueError("price is not positive"), str(row)))
+                continue
+            volume = wire.number(row.volume_24_h)
+            events.append(
+                Ticker(
+                    row.product_id,
+                    row.price,
+                    time,
+                    volume,
+                    None,  # the feed has the base volume only; the quote volume comes from REST
+                    wire.number(row.price_percent_chg_24_h),
+                    wire.number(row.best_bid),
+                    wire.number(row.best_ask),
+                )
+            )
+
+
+class _Time(Struct):
+    epochMillis: int = 0
+    epochSeconds: int = 0
+    iso: str = ""
+
+
+class _Product(Struct):
+    product_id: str
+    base_currency_id: str = ""
+    quote_currency_id: str = ""
+    product_type: str = "SPOT"
+    status: str = ""
+    price: str = ""
+    volume_24h: str = ""
+    approximate_quote_24h_volume: str = ""
+    price_percentage_change_24h: str = ""
+    price_increment: str = ""
+    alias: str = ""
+    is_disabled: bool = False
+    trading_disabled: bool = False
+    view_only: bool = False
+    cancel_only: bool = False
+    auction_mode: bool = False
+
+
+class _Products(Struct):
+    products: list[_Product]
+
+
+class _Candles(Struct):
+    candles: list[_CandleRow]
+
+
+_decode_time = msgspec.json.Decoder(_Time, strict=False)
+_decode_products = msgspec.json.Decoder(_Products, strict=False)
+_decode_candles = msgspec.json.Decoder(_Candles, strict=False)
+
+
+class _ErrorBody(Struct):
+    message: str = ""
+    error: str = ""
+    error_details: str = ""
+
+
+_decode_error = msgspec.json.Decoder(_ErrorBody, strict=False)
+
+
+def time_request() -> Request:
+    return Request(f"{_PATH}/time")
+
+
+def parse_time(body: bytes) -> int:
+    answer = wire.decode_answer(_decode_time, body)
+    time = answer.epochMillis or answer.epochSeconds * 1000
+    if not wire.EARLIEST <= time < wire.LATEST:
+        raise wire.BadAnswer(f"not a server time: {body[:80]!r}")
+    return time
+
+
+def symbol_requests() -> list[Request]:
+    """One unpaged call returns every spot product (about 1 MB)."""
+    return [Request(f"{_PATH}/market/products", (("product_type", "SPOT"),))]
+
+
+def parse_symbols(bodies: list[bytes]) -> list[SymbolInfo]:
+    return [_symbol(product) for body in bodies for product in wire.decode_answer(_decode_products, body).products]
+
+
+def _symbol(product: _Product) -> SymbolInfo:
+    restricted = (
+        product.is_disabled or product.trading_disabled or product.view_only or product.cancel_only or product.auction_mode
+    )
+    return SymbolInfo(
+        symbol=product.product_id,
+        base=product.base_currency_id,
+        quote=product.quote_currency_id,
+        tradable=product.status == "online" and not restricted,
+        status="restricted" if restricted and product.status == "online" else product.status,
+        price=wire.number(product.price),
+        volume_24h=wire.number(product.volume_24h),
+        quote_volume_24h=wire.number(product.approximate_quote_24h_volume),
+        change_24h=wire.number(product.price_percentage_change_24h),
+        price_increment=product.price_increment,
+        alias_of=product.alias,
+    )
+
+
+def candles_requests(symbol: str, timeframe: str, start: int, end: int) -> list[Request]:
+    """Candles that open in [start, end). The last second of the last interval is named, so that an exclusive end loses nothing."""
+    step = _FETCHED_STEP[timeframe]
+    return [
+        Request(
+            f"{_PATH}/market/products/{symbol}/candles",
+            (("start", str(first // 1000)), ("end", str(last // 1000 - 1)), ("granularity", timeframes[timeframe])),
+        )
+        for first, last in wire.windows(start, end, step, limits.candles_per_request)
+    ]
+
+
+def parse_candles(bodies: list[bytes], symbol: str, timeframe: str) -> list[Candle]:
+    rows = sorted((row for body in bodies for row in wire.decode_answer(_decode_candles, body).candles), key=lambda row: row.start)
+    candles = [Candle(symbol, timeframe, row.start * 1000, row.open, row.high, row.low, row.close, row.volume) for row in rows]
+    for candle in candles:
+        if fault := wire.candle_fault(candle, _FETCHED_STEP[timeframe]):
+            raise wire.BadAnswer(f"{symbol} {timeframe} at {candle.open_time}: {fault}")
+    return wire.summed(candles, TIMEFRAMES[timeframe]) if _FETCHED_STEP[timeframe] != TIMEFRAMES[timeframe] else candles
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal:
+    try:
+        answer = _decode_error.decode(body)
+        reason = " ".join(part for part in (answer.error, answer.message, answer.error_details) if part)
+    except wire.UNREADABLE:
+        reason = ""
+    return wire.http_refusal(status, reason[:200], headers.get("retry-after") or headers.get("x-ratelimit-reset") if status == 429 else None)

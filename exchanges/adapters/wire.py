@@ -1,0 +1,112 @@
+"""What several adapters need to read a wire: numbers and times as exchanges write them. Pure."""
+
+import time
+from calendar import timegm
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from math import inf, isfinite
+from typing import TypeVar
+
+import msgspec
+
+from exchanges.events import Candle, Rejected, RestRefusal
+
+T = TypeVar("T")
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
+"""What decoding foreign bytes may raise."""
+
+EARLIEST, LATEST = 1_230_768_000_000, 4_102_444_800_000
+"""2009-01-01 and 2100-01-01: a candle outside is not a candle of this market."""
+
+
+class BadAnswer(ValueError):
+    """A REST answer that is not what the exchange documents."""
+
+
+def decode_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """Decode a REST body. Raises BadAnswer, which quotes how the body begins."""
+    try:
+        return decoder.decode(body)
+    except UNREADABLE as error:
+        raise BadAnswer(f"{error}; the answer begins {body[:80]!r}") from None
+
+
+def rejected(error: Exception, frame: str | bytes) -> Rejected:
+    """The event for a frame that could not be read."""
+    sample = frame[:200] if isinstance(frame, str) else frame[:200].decode("utf-8", "backslashreplace")
+    return Rejected(f"{type(error).__name__}: {error}"[:200], sample)
+
+
+def candle_fault(candle: Candle, step: int) -> str:
+    """Why this cannot be a candle, or "". NaN fails every comparison, so it is caught here too."""
+    if not (0.0 < candle.low <= candle.open <= candle.high < inf and candle.low <= candle.close <= candle.high):
+        return "prices are not low <= open, close <= high"
+    if not 0.0 <= candle.volume < inf:
+        return "volume is negative or not a number"
+    if candle.open_time % step or not EARLIEST <= candle.open_time < LATEST:
+        return f"open time {candle.open_time} is not on a {step} ms boundary"
+    return ""
+
+
+def positive(value: float) -> bool:
+    return 0.0 < value < inf
+
+
+def number(text: str | float | None) -> float | None:
+    """A number out of a field that may be empty; None where there is none."""
+    if text is None or text == "":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+@lru_cache(maxsize=512)
+def _seconds(text: str) -> int:
+    return timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+
+
+def rfc3339(text: str) -> int:
+    """Milliseconds of ``2026-08-09T21:05:48.228568804Z`` (UTC only). Raises ValueError."""
+    fraction = text[20:-1] if text[19:20] == "." else ""
+    if not text.endswith("Z") or not (fraction.isdigit() or (not fraction and len(text) == 20)):
+        raise ValueError(f"not a UTC time: {text[:40]!r}")
+    return _seconds(text[:19]) * 1000 + int(fraction[:3].ljust(3, "0"))
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
+
+
+def windows(start: int, end: int, step: int, size: int) -> Iterator[tuple[int, int]]:
+    """Split [start, end) into windows of at most ``size`` steps."""
+    for at in range(start, end, step * size):
+        yield at, min(end, at + step * size)
+
+
+def summed(candles: Sequence[Candle], step: int) -> list[Candle]:
+    """Sum ascending candles into those of a longer step: first open, max high, min low, last close, summed volume."""
+    result: list[Candle] = []
+    for part in candles:
+        open_time = part.open_time - part.open_time % step
+        if result and result[-1].open_time == open_time:
+            whole = result[-1]
+            result[-1] = msgspec.structs.replace(
+                whole, high=max(whole.high, part.high), low=min(whole.low, part.low), close=part.close, volume=whole.volume + part.volume
+            )
+        else:
+            result.append(msgspec.structs.replace(part, open_time=open_time))
+    return result
+
+
+def http_refusal(status: int, reason: str, retry_after: str | None) -> RestRefusal:
+    """What an HTTP status means where the exchange gives it no meaning of its own."""
+    seconds = number(retry_after)
+    wait = seconds if seconds is not None and 0 <= seconds <= 7 * 86_400 else None
+    kinds = {429: "rate_limited", 418: "banned", 403: "blocked", 451: "blocked", 401: "blocked", 404: "not_found"}
+    kind = kinds.get(status, "unavailable" if status >= 500 else "bad_request")
+    return RestRefusal(kind, f"HTTP {status}: {reason}".rstrip(": "), wait, final=kind in {"not_found", "bad_request"})

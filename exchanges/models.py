@@ -1,0 +1,139 @@
+"""Exchanges, and which user uses which of them."""
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from exchanges import validators
+from exchanges.adapters import Adapter, adapter_choices, adapter_for
+from exchanges.events import Limits
+from livermore.fields import EncryptedTextField
+
+
+def default_timeframes() -> list[str]:
+    return ["5m", "15m", "1h", "4h", "1d"]
+
+
+class Exchange(models.Model):
+    """An exchange Livermore can watch (EXC-01). The slug is the ``exchange_id`` of every key, channel and payload."""
+
+    id = models.CharField(
+        "slug",
+        primary_key=True,
+        max_length=40,
+        validators=[validators.exchange_slug],
+        help_text="Lower case, digits and dashes, e.g. binance-us. It names the Redis keys and cannot be changed.",
+    )
+    name = models.CharField(max_length=80, unique=True)
+    adapter = models.CharField(max_length=40, choices=adapter_choices, help_text="The wire protocol this exchange speaks.")
+    websocket_url = models.CharField("websocket URL", max_length=300, validators=[validators.websocket_url])
+    rest_url = models.CharField("REST URL", max_length=300, validators=[validators.rest_url])
+    limits = models.JSONField(
+        "API limits",
+        default=dict,
+        blank=True,
+        validators=[validators.limits],
+        help_text='Overrides of the adapter\'s own limits, by name, e.g. {"messages_per_second": 5}.',
+    )
+    maker_fee = models.DecimalField(
+        max_digits=7,
+        decimal_places=6,
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="A share: 0.001 is 0.1 %.",
+    )
+    taker_fee = models.DecimalField(
+        max_digits=7,
+        decimal_places=6,
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="A share: 0.001 is 0.1 %.",
+    )
+    geo_restrictions = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validators.geo_restrictions],
+        help_text='{"deny": ["US"]} or {"allow": ["US"]}, and "note" for a sentence. Two-letter country codes.',
+    )
+    timeframes = models.JSONField(default=default_timeframes, validators=[validators.timeframes])
+    trade_url_template = models.CharField(
+        "trade page",
+        max_length=300,
+        blank=True,
+        validators=[validators.trade_url_template],
+        help_text="The exchange's own trade page; {base}, {quote}, {symbol} and {base_lower}, {quote_lower}, {symbol_lower} are filled in.",
+    )
+    top_n = models.PositiveSmallIntegerField(
+        "top N",
+        default=50,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="How many symbols, by 24 h quote volume, everybody shares.",
+    )
+    active = models.BooleanField(default=True, help_text="Inactive exchanges are not hosted and not shown.")
+    is_sandbox = models.BooleanField(
+        "simulated", default=False, help_text="Served by runsandbox over loopback, labelled SIMULATED wherever it shows."
+    )
+
+    class Meta:
+        ordering = ["is_sandbox", "name"]
+        permissions = [("control_exchange", "Can start and stop exchanges")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        # A form turns an emptied JSON field into None, and validators are not asked about empty values.
+        self.limits = self.limits or {}
+        self.geo_restrictions = self.geo_restrictions or {}
+        errors = validators.exchange_urls(self.adapter, self.websocket_url, self.rest_url, is_sandbox=self.is_sandbox)
+        if errors:
+            raise ValidationError(errors)
+
+    @property
+    def protocol(self) -> Adapter:
+        """The adapter module. Raises LookupError for a name that is not known."""
+        return adapter_for(self.adapter)
+
+    @property
+    def effective_limits(self) -> Limits:
+        """The adapter's limits with this row's overrides."""
+        return validators.merged_limits(self.protocol.limits, self.limits)
+
+
+class UserExchange(models.Model):
+    """That a user uses an exchange (EXC-02): to watch it, or to buy there."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="user_exchanges")
+    exchange = models.ForeignKey(Exchange, on_delete=models.PROTECT, related_name="user_exchanges")
+    is_default = models.BooleanField("own exchange", default=False, help_text="Where this user buys. At most one.")
+    watch = models.BooleanField(default=True, help_text="Show this exchange's prices and alerts.")
+    api_key = EncryptedTextField("API key", blank=True, default="", help_text="Read-only key. Stored encrypted, never shown again.")
+    api_secret = EncryptedTextField("API secret", blank=True, default="")
+    api_passphrase = EncryptedTextField("API passphrase", blank=True, default="")
+
+    class Meta:
+        verbose_name = "user's exchange"
+        verbose_name_plural = "users' exchanges"
+        ordering = ["user_id", "exchange_id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "exchange"],
+                name="one_row_a_user_and_exchange",
+                violation_error_message="This user has a row for this exchange already: change that one.",
+            ),
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=Q(is_default=True),
+                name="at_most_one_default_exchange_a_user",
+                violation_error_message="This user has another own exchange: untick it there first.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.exchange}"
+
+    @property
+    def has_credentials(self) -> bool:
+        return bool(self.api_key and self.api_secret)

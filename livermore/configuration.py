@@ -1,0 +1,105 @@
+"""What a configuration must hold before it is safe to start. Pure: a mapping in, sentences out."""
+
+import ipaddress
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+
+MINIMUM_SECRET_LENGTH = 40
+
+
+def unsafe_settings(
+    *,
+    demo: bool,
+    debug: bool,
+    secret_key: str,
+    field_keys: Sequence[str],
+    allowed_hosts: Sequence[str],
+    redis_url: str,
+) -> list[str]:
+    """The reasons not to start, each with what to do; empty when there is none."""
+    problems: list[str] = []
+    if not secret_key:
+        problems.append("SECRET_KEY is not set: run `python -m livermore.configure`, or put a random one into .env")
+    elif len(secret_key) < MINIMUM_SECRET_LENGTH or "insecure" in secret_key:
+        problems.append(f"SECRET_KEY is weak: use at least {MINIMUM_SECRET_LENGTH} random characters")
+    problems += _field_key_problems(field_keys)
+    if "*" in allowed_hosts:
+        problems.append("ALLOWED_HOSTS may not hold '*': any site could then open our sockets; name the hosts")
+    if demo:
+        problems += _demo_problems(allowed_hosts)
+        return problems
+    if debug:
+        problems.append("DEBUG is on outside the demo: set DEBUG=false")
+    if not allowed_hosts:
+        problems.append("ALLOWED_HOSTS is empty: name the hosts the pages are served from, e.g. ALLOWED_HOSTS=livermore.example.org")
+    problems += _redis_problems(redis_url)
+    return problems
+
+
+def _field_key_problems(field_keys: Sequence[str]) -> list[str]:
+    if not field_keys:
+        return ["FIELD_KEYS is not set: exchange credentials could not be encrypted; run `python -m livermore.configure`"]
+    for key in field_keys:
+        try:
+            Fernet(key)
+        except ValueError:
+            return ["FIELD_KEYS holds a key that is not 32 url-safe base64 bytes; `python -m livermore.configure` makes a proper one"]
+    return []
+
+
+def _demo_problems(allowed_hosts: Sequence[str]) -> list[str]:
+    outside = [host for host in allowed_hosts if not is_loopback(host)]
+    if outside:
+        return [f"LIVERMORE_DEMO serves this machine only, but ALLOWED_HOSTS names {', '.join(outside)}: set LIVERMORE_DEMO=false"]
+    return []
+
+
+def _redis_problems(redis_url: str) -> list[str]:
+    if not redis_url:
+        return []
+    parts = urlsplit(redis_url)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        return [f"REDIS_URL must start with redis://, rediss:// or unix://, not {parts.scheme!r}"]
+    if parts.scheme != "unix" and not is_loopback(parts.hostname or "") and not parts.password:
+        return ["REDIS_URL names another machine without a password: anyone there could publish alerts; add one"]
+    return []
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    host = host.strip("[]").lower()
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def fresh_configuration() -> str:
+    """The text of a first .env: the demo, with secrets of this installation's own."""
+    return (
+        "# Written by `python -m livermore.configure`. Keep it private; docs/operations.md explains each line.\n"
+        "LIVERMORE_DEMO=true\n"
+        f"SECRET_KEY={secrets.token_urlsafe(50)}\n"
+        f"FIELD_KEYS={Fernet.generate_key().decode()}\n"
+    )
+
+
+def write_configuration(path: Path) -> bool:
+    """Write a first .env, readable by its owner only. Returns False, and changes nothing, where one exists."""
+    try:
+        with path.open("x", encoding="utf-8", opener=_private) as file:
+            file.write(fresh_configuration())
+    except FileExistsError:
+        return False
+    return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

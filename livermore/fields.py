@@ -1,0 +1,37 @@
+"""A text field that is encrypted at rest."""
+
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+PREFIX = "f1:"
+
+
+def _cipher() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.FIELD_KEYS])
+
+
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
+    """Text encrypted with the first of ``FIELD_KEYS``, readable with any of them.
+
+    A value that none of the keys opens raises ImproperlyConfigured, never the ciphertext.
+    """
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        if not value:
+            return value
+        return PREFIX + _cipher().encrypt(value.encode()).decode()
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
+        if not value:
+            return value
+        try:
+            return _cipher().decrypt(value.removeprefix(PREFIX)).decode()
+        except InvalidToken:
+            raise ImproperlyConfigured(
+                f"{self.model.__name__}.{self.name} was encrypted with a key that FIELD_KEYS no longer holds: add the old key at its end"
+            ) from None

@@ -1,0 +1,224 @@
+"""What closes a candle, what is a gap, and how 5m candles make the longer ones. Pure: no clock but the exchange's.
+
+A candle is final in one of two ways: the exchange flags its last frame, or a REST read-back brings it. A stream's last unflagged frame can
+miss trades, so it never makes a candle final; it only tells that the interval traded at all.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Candle
+
+STEP = TIMEFRAMES[BASE_TIMEFRAME]
+LONGER = {timeframe: step for timeframe, step in TIMEFRAMES.items() if timeframe != BASE_TIMEFRAME}
+
+FLAG_GRACE = 10_000
+"""Exchange time (ms) to wait past the end for a flagged close before reading back."""
+READ_BACK_GRACE = 2_000
+"""Exchange time to wait past the end where no flag comes; also what a provisional close needs."""
+QUIET_GRACE = 10_000
+"""Exchange time past the end after which a row that REST does not have, and the stream never showed, means that nothing traded."""
+STALE_AFTER = 35_000
+"""Exchange time past the end after which a symbol without its close is stale."""
+RECENT = 3
+"""Final candles kept for noticing that the exchange revised one."""
+
+
+class Bar(NamedTuple):
+    """A closed candle. ``open_time`` in ms; ``synthetic``: nothing traded, filled with the previous close."""
+
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    synthetic: bool = False
+
+    @classmethod
+    def of(cls, candle: Candle) -> "Bar":
+        return cls(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume)
+
+    def filler(self, step: int) -> "Bar":
+        """The next candle if nothing trades in it."""
+        return Bar(self.open_time + step, self.close, self.close, self.close, self.close, 0.0, True)
+
+
+class Revision(NamedTuple):
+    """The exchange changed a candle after it was final."""
+
+    was: Bar
+    now: Bar
+
+
+class Book:
+    """The 5m candles of one symbol, in order and without a gap.
+
+    ``last`` is the newest final candle, None while warming: what arrives then is held. Every method that can make candles final returns
+    them, oldest first; each is returned once.
+    """
+
+    __slots__ = ("flags_closes", "forming", "grace", "held", "last", "recent", "revisions", "traded")
+
+    def __init__(self, *, flags_closes: bool) -> None:
+        self.flags_closes = flags_closes
+        self.grace = FLAG_GRACE if flags_closes else READ_BACK_GRACE
+        self.last: Bar | None = None
+        self.forming: Candle | None = None
+        self.held: dict[int, Bar] = {}
+        self.traded: set[int] = set()
+        self.recent: list[Bar] = []
+        self.revisions: list[Revision] = []
+
+    def start(self, last: Bar) -> list[Bar]:
+        """End the warm-up: ``last`` is the newest closed candle of the history."""
+        self.last = last
+        self.recent = [last]
+        self._forget()
+        return self._drain()
+
+    def on_candle(self, candle: Candle) -> list[Bar]:
+        """Take a frame of the stream. A candle that is not newer than the last final one is refused, but a changed one is noted."""
+        open_time = candle.open_time
+        if self.last is not None and open_time <= self.last.open_time:
+            if candle.closed:
+                self._note_revision(Bar.of(candle))
+            return []
+        if candle.volume > 0:
+            self.traded.add(open_time)
+        forming = self.forming
+        if forming is None or (open_time, candle.event_time) >= (forming.open_time, forming.event_time):
+            self.forming = candle
+        if not candle.closed:
+            return []
+        self.held[open_time] = Bar.of(candle)._replace(synthetic=candle.volume == 0)
+        return self._drain()
+
+    def due(self, clock: int) -> tuple[int, int] | None:
+        """The open times [start, end) that ought to be final by the exchange's ``clock`` and are not; None if there are none."""
+        if self.last is None:
+            return None
+        start = self.last.open_time + STEP
+        end = (clock - self.grace) // STEP * STEP
+        if not self.flags_closes and self.forming is not None:
+            end = max(end, self.forming.open_time)
+        return (start, end) if end > start else None
+
+    def provisional(self) -> Candle | None:
+        """The stream's own version of the candle that is due, where it has one."""
+        forming = self.forming
+        if forming is None or self.last is None or forming.open_time != self.last.open_time + STEP:
+            return None
+        return forming
+
+    def on_history(self, rows: Sequence[Candle], end: int, clock: int, *, fills_idle: bool) -> list[Bar]:
+        """Take REST rows for what was due. ``end``: up to where they were asked for; ``clock``: the exchange's clock at the question.
+
+        A missing row means that nothing traded only if a later row is there, or if the exchange leaves idle intervals out, the stream
+        showed no trade and ``QUIET_GRACE`` has passed. Otherwise the row is not there yet, and is asked for again.
+        """
+        if self.last is None:
+            return []
+        by_time = {row.open_time: row for row in rows}
+        newest = max(by_time, default=0)
+        final = []
+        for row in rows:
+            if row.open_time <= self.last.open_time:
+                self._note_revision(Bar.of(row))
+        start = self.last.open_time + STEP
+        for open_time in range(start, end, STEP):
+            bar = self.held.pop(open_time, None)
+            if bar is None and (row := by_time.get(open_time)) is not None:
+                bar = Bar.of(row)._replace(synthetic=row.volume == 0)
+            elif bar is None:
+                quiet = not fills_idle and open_time not in self.traded and clock >= open_time + STEP + QUIET_GRACE
+                if newest <= open_time and not quiet:
+                    break
+                bar = self.last.filler(STEP)
+            final.append(bar)
+            self._advance(bar)
+        return final + self._drain()
+
+    def _drain(self) -> list[Bar]:
+        final = []
+        while self.last is not None and (bar := self.held.pop(self.last.open_time + STEP, None)) is not None:
+            final.append(bar)
+            self._advance(bar)
+        return final
+
+    def _advance(self, bar: Bar) -> None:
+        self.last = bar
+        self.recent = [*self.recent[1 - RECENT :], bar]
+        self._forget()
+
+    def _forget(self) -> None:
+        assert self.last is not None
+        limit = self.last.open_time
+        if self.traded:
+            self.traded = {open_time for open_time in self.traded if open_time > limit}
+        for open_time in [open_time for open_time in self.held if open_time <= limit]:
+            del self.held[open_time]
+
+    def _note_revision(self, now: Bar) -> None:
+        for at, was in enumerate(self.recent):
+            if was.open_time == now.open_time and was[1:6] != now[1:6]:
+                self.recent[at] = now
+                self.revisions.append(Revision(was, now))
+
+
+class Longer:
+    """Sums final 5m candles of one symbol into the longer timeframes. A candle closes with its last part, and only if all parts were there."""
+
+    __slots__ = ("parts", "timeframes", "whole")
+
+    def __init__(self, timeframes: Iterable[str]) -> None:
+        self.timeframes = {timeframe: LONGER[timeframe] for timeframe in timeframes if timeframe in LONGER}
+        self.parts: dict[str, int] = dict.fromkeys(self.timeframes, 0)
+        self.whole: dict[str, Bar] = {}
+
+    def add(self, part: Bar, *, first_ever: bool = False) -> list[tuple[str, Bar]]:
+        """Take the next final 5m candle; the candles it closes. ``first_ever``: the market began with it, so nothing before it is missing."""
+        closed = []
+        for timeframe, step in self.timeframes.items():
+            offset = part.open_time % step
+            if offset == 0:
+                self.whole[timeframe] = part
+                self.parts[timeframe] = 1
+            elif first_ever:
+                self.whole[timeframe] = part._replace(open_time=part.open_time - offset)
+                self.parts[timeframe] = offset // STEP + 1
+            elif timeframe in self.whole:
+                self.whole[timeframe] = _joined(self.whole[timeframe], part)
+                self.parts[timeframe] += 1
+            if offset + STEP == step and timeframe in self.whole:
+                bar = self.whole.pop(timeframe)
+                if self.parts[timeframe] == step // STEP:
+                    closed.append((timeframe, bar))
+        return closed
+
+
+def _joined(whole: Bar, part: Bar) -> Bar:
+    return Bar(
+        whole.open_time,
+        whole.open,
+        max(whole.high, part.high),
+        min(whole.low, part.low),
+        part.close,
+        whole.volume + part.volume,
+        whole.synthetic and part.synthetic,
+    )
+
+
+def filled(rows: Iterable[Candle], step: int, end: int) -> list[Bar]:
+    """Closed history as bars up to ``end`` (exclusive), the intervals in which nothing traded filled in."""
+    bars: list[Bar] = []
+    for row in rows:
+        if row.open_time >= end:
+            break
+        while bars and bars[-1].open_time + step < row.open_time:
+            bars.append(bars[-1].filler(step))
+        if not bars or row.open_time > bars[-1].open_time:
+            bars.append(Bar.of(row)._replace(synthetic=row.volume == 0))
+    while bars and bars[-1].open_time + step < end:
+        bars.append(bars[-1].filler(step))
+    return bars
