@@ -1,5 +1,6 @@
 """Alert rules, the alerts they raised, and the counter that numbers them."""
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 
 from alerts import validators
@@ -19,12 +20,25 @@ class AlertRule(models.Model):
 
     name = models.CharField(max_length=80, unique=True)
     enabled = models.BooleanField(default=True)
-    levels = models.JSONField(default=default_levels, validators=[validators.levels], help_text="Distances from zero; each works on both sides.")
-    reversal_level = models.FloatField(default=150, validators=[validators.positive], help_text="A reversal needs two readings beyond this.")
-    oversold_buffer = models.FloatField(default=5, validators=[validators.percent], help_text="Histogram above this percentage of |MACD-V|.")
-    overbought_buffer = models.FloatField(default=3, validators=[validators.percent], help_text="Histogram below minus this percentage of |MACD-V|.")
+    levels = models.JSONField(
+        default=default_levels, validators=[validators.levels], help_text="Distances from zero; each works on both sides."
+    )
+    reversal_level = models.FloatField(
+        default=150, validators=[validators.positive], help_text="A reversal needs two readings in a row beyond this."
+    )
+    oversold_buffer = models.FloatField(
+        "oversold buffer, %", default=5, validators=[validators.percent], help_text="Histogram above this percentage of |MACD-V|."
+    )
+    overbought_buffer = models.FloatField(
+        "overbought buffer, %", default=3, validators=[validators.percent], help_text="Histogram below minus this percentage of |MACD-V|."
+    )
     timeframes = models.JSONField(default=default_timeframes, validators=[validators.timeframes])
-    cooldown = models.PositiveIntegerField(default=300, help_text="Seconds between two alerts of one kind on one series, by the exchange's clock.")
+    cooldown = models.PositiveIntegerField(
+        "cooldown, s",
+        default=300,
+        validators=[MaxValueValidator(604_800)],
+        help_text="Seconds between two alerts of one kind on one series, by the exchange's clock.",
+    )
     version = models.PositiveIntegerField(default=1, editable=False, help_text="Rises with every change; part of an alert's identity.")
 
     class Meta:

@@ -52,7 +52,10 @@ class AlertMessage(TypedDict):
 
 
 class ExchangeCard(TypedDict):
-    """What a card of the dashboard shows. ``state`` is "idle" where a process hosts the exchange without running it, "offline" where none does."""
+    """What a card of the dashboard shows.
+
+    ``state`` is "idle" where a process hosts the exchange without running it, "offline" where none does.
+    """
 
     exchange_id: str
     name: str
@@ -180,10 +183,14 @@ class Position(TypedDict):
 
 
 class PositionsMessage(TypedDict):
-    """Every 5 s: the top alert id per exchange, and the state of each feed. A page that is behind says ``hello`` again."""
+    """Every 5 s: the top alert id per exchange, and the state of each feed. A page that is behind says ``hello`` again.
+
+    ``resync``: messages may have been missed on the way to this socket; the page says ``hello`` again, with what it has.
+    """
 
     type: Literal["positions"]
     at: int
+    resync: NotRequired[bool]
     top: dict[str, Position]
     states: dict[str, str]
 

@@ -60,8 +60,8 @@ class Ticker(Struct, frozen=True, gc=False):
 class Subscribed(Struct, frozen=True, gc=False):
     """The exchange acknowledged a subscription.
 
-    ``streams``: the acknowledged streams, where the exchange names them; ``whole`` says that they are the whole current set of their channels.
-    ``request``: the number of our request, where it names only that.
+    ``streams``: the acknowledged streams, where the exchange names them; ``whole`` says that they are the whole current set of their
+    channels. ``request``: the number of our request, where it names only that.
     """
 
     streams: tuple[Stream, ...] = ()

@@ -1,10 +1,8 @@
 """What a configuration must hold before it is safe to start. Pure: a mapping in, sentences out."""
 
 import ipaddress
-import os
 import secrets
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
@@ -89,17 +87,3 @@ def fresh_configuration() -> str:
         f"SECRET_KEY={secrets.token_urlsafe(50)}\n"
         f"FIELD_KEYS={Fernet.generate_key().decode()}\n"
     )
-
-
-def write_configuration(path: Path) -> bool:
-    """Write a first .env, readable by its owner only. Returns False, and changes nothing, where one exists."""
-    try:
-        with path.open("x", encoding="utf-8", opener=_private) as file:
-            file.write(fresh_configuration())
-    except FileExistsError:
-        return False
-    return True
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

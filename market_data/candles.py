@@ -122,9 +122,9 @@ class Book:
         by_time = {row.open_time: row for row in rows}
         newest = max(by_time, default=0)
         final = []
-        for row in rows:
-            if row.open_time <= self.last.open_time:
-                self._note_revision(Bar.of(row))
+        for known in rows:
+            if known.open_time <= self.last.open_time:
+                self._note_revision(Bar.of(known))
         start = self.last.open_time + STEP
         for open_time in range(start, end, STEP):
             bar = self.held.pop(open_time, None)
@@ -167,7 +167,10 @@ class Book:
 
 
 class Longer:
-    """Sums final 5m candles of one symbol into the longer timeframes. A candle closes with its last part, and only if all parts were there."""
+    """Sums final 5m candles of one symbol into the longer timeframes.
+
+    A candle closes with its last part, and only if all parts were there.
+    """
 
     __slots__ = ("parts", "timeframes", "whole")
 
@@ -177,7 +180,10 @@ class Longer:
         self.whole: dict[str, Bar] = {}
 
     def add(self, part: Bar, *, first_ever: bool = False) -> list[tuple[str, Bar]]:
-        """Take the next final 5m candle; the candles it closes. ``first_ever``: the market began with it, so nothing before it is missing."""
+        """Take the next final 5m candle; the candles it closes.
+
+        ``first_ever``: the market began with it, so nothing before it is missing.
+        """
         closed = []
         for timeframe, step in self.timeframes.items():
             offset = part.open_time % step
@@ -209,8 +215,11 @@ def _joined(whole: Bar, part: Bar) -> Bar:
     )
 
 
-def filled(rows: Iterable[Candle], step: int, end: int) -> list[Bar]:
-    """Closed history as bars up to ``end`` (exclusive), the intervals in which nothing traded filled in."""
+def filled(rows: Iterable[Candle], step: int, end: int, *, to_end: bool) -> list[Bar]:
+    """Closed history as bars that open before ``end``, the intervals in which nothing traded filled in.
+
+    ``to_end``: also after the last row, where the exchange leaves idle intervals out; elsewhere a missing last row is only not there yet.
+    """
     bars: list[Bar] = []
     for row in rows:
         if row.open_time >= end:
@@ -219,6 +228,6 @@ def filled(rows: Iterable[Candle], step: int, end: int) -> list[Bar]:
             bars.append(bars[-1].filler(step))
         if not bars or row.open_time > bars[-1].open_time:
             bars.append(Bar.of(row)._replace(synthetic=row.volume == 0))
-    while bars and bars[-1].open_time + step < end:
+    while to_end and bars and bars[-1].open_time + step < end:
         bars.append(bars[-1].filler(step))
     return bars

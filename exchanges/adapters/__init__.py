@@ -13,17 +13,27 @@ from exchanges.events import Candle, Event, Limits, Request, RestRefusal, Stream
 class Adapter(Protocol):
     """What a module in this package has to offer. Every function is pure and total: no socket, no clock, no exception for bad input."""
 
-    id: str
-    title: str
-    limits: Limits
-    timeframes: Mapping[str, str]
-    """Our timeframe -> the exchange's name of the REST granularity it is fetched (or summed) from."""
-    flags_closes: bool
-    """The exchange marks the last frame of a candle; elsewhere a REST read-back makes a close final."""
-    fills_idle: bool
-    """REST returns a row for an interval without trades."""
-    hosts: tuple[str, ...]
-    """Hosts that rows with this adapter may name, besides loopback for sandbox rows."""
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def timeframes(self) -> Mapping[str, str]:
+        """Our timeframe -> the exchange's name of the REST granularity it is fetched (or summed) from."""
+
+    @property
+    def flags_closes(self) -> bool:
+        """The exchange marks the last frame of a candle; elsewhere a REST read-back makes a close final."""
+
+    @property
+    def fills_idle(self) -> bool:
+        """REST returns a row for an interval without trades."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that rows with this adapter may name, besides loopback for sandbox rows."""
 
     def connect_url(self, websocket_url: str) -> str: ...
     def opening(self) -> list[str]: ...

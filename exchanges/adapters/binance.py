@@ -203,7 +203,7 @@ class _SymbolRow(Struct):
     status: str
     baseAsset: str
     quoteAsset: str
-    filters: list[_Filter] = []  # noqa: RUF012
+    filters: list[_Filter] = []
     isSpotTradingAllowed: bool = True
 
 

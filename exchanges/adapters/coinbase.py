@@ -73,16 +73,16 @@ class _TickerRow(Struct, gc=False):
 
 class _Event(Struct, gc=False):
     type: str = ""
-    candles: list[_CandleRow] = []  # noqa: RUF012  (msgspec copies defaults)
-    tickers: list[_TickerRow] = []  # noqa: RUF012
-    subscriptions: dict[str, list[str]] = {}  # noqa: RUF012
+    candles: list[_CandleRow] = []
+    tickers: list[_TickerRow] = []
+    subscriptions: dict[str, list[str]] = {}
 
 
 class _Frame(Struct, gc=False):
     channel: str = ""
     timestamp: str = ""
     sequence_num: int | None = None
-    events: list[_Event] = []  # noqa: RUF012
+    events: list[_Event] = []
     type: str = ""
     message: str = ""
 
@@ -250,9 +250,7 @@ def parse_symbols(bodies: list[bytes]) -> list[SymbolInfo]:
 
 
 def _symbol(product: _Product) -> SymbolInfo:
-    restricted = (
-        product.is_disabled or product.trading_disabled or product.view_only or product.cancel_only or product.auction_mode
-    )
+    restricted = product.is_disabled or product.trading_disabled or product.view_only or product.cancel_only or product.auction_mode
     return SymbolInfo(
         symbol=product.product_id,
         base=product.base_currency_id,
@@ -295,4 +293,6 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal
         reason = " ".join(part for part in (answer.error, answer.message, answer.error_details) if part)
     except wire.UNREADABLE:
         reason = ""
-    return wire.http_refusal(status, reason[:200], headers.get("retry-after") or headers.get("x-ratelimit-reset") if status == 429 else None)
+    return wire.http_refusal(
+        status, reason[:200], headers.get("retry-after") or headers.get("x-ratelimit-reset") if status == 429 else None
+    )

@@ -1,8 +1,7 @@
 """What several adapters need to read a wire: numbers and times as exchanges write them. Pure."""
 
-import time
-from calendar import timegm
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import lru_cache
 from math import inf, isfinite
 from typing import TypeVar
@@ -66,7 +65,7 @@ def number(text: str | float | None) -> float | None:
 
 @lru_cache(maxsize=512)
 def _seconds(text: str) -> int:
-    return timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    return int(datetime.fromisoformat(text + "+00:00").timestamp())
 
 
 def rfc3339(text: str) -> int:

@@ -1,0 +1,186 @@
+"""Alert rules, and the record of alerts, in the admin."""
+
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from alerts.models import Alert, AlertRule
+from exchanges.admin import badge, exchange_label, in_one_line, moment, reload_connectors
+from exchanges.events import TIMEFRAMES
+from exchanges.forms import TimeframesField
+from exchanges.models import Exchange
+
+
+class LevelsField(forms.CharField):
+    """A list of numbers, typed as ``150, 200, 250``."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(f"{level:g}" for level in value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[float]:
+        words = super().to_python(value).strip("[]").replace(",", " ").split()
+        try:
+            numbers = sorted(float(word) for word in words)
+        except ValueError:
+            raise forms.ValidationError("Write numbers with commas between them, e.g. 150, 200, 250.") from None
+        return [int(number) if number.is_integer() else number for number in numbers]
+
+
+class AlertRuleForm(forms.ModelForm):
+    levels = LevelsField(help_text=AlertRule._meta.get_field("levels").help_text)
+    timeframes = TimeframesField()
+
+    class Meta:
+        model = AlertRule
+        fields = ["name", "enabled", "levels", "reversal_level", "oversold_buffer", "overbought_buffer", "timeframes", "cooldown"]
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(ModelAdmin):
+    form = AlertRuleForm
+    list_display = ["name", "enabled", "levels_text", "timeframes_text", "cooldown", "version"]
+    list_filter = ["enabled"]
+    search_fields = ["name"]
+    readonly_fields = ["version"]
+    warn_unsaved_form = True
+    fieldsets = [
+        (None, {"fields": ["name", "enabled", "version"]}),
+        ("Level alerts", {"fields": ["levels"], "description": "MACD-V crosses a level outward; one alert a jump, for the deepest."}),
+        (
+            "Reversal alerts",
+            {
+                "fields": ["reversal_level", ("oversold_buffer", "overbought_buffer")],
+                "description": "MACD-V is beyond the level, and its histogram turns by more than the buffer; once an excursion.",
+            },
+        ),
+        ("Both", {"fields": ["timeframes", "cooldown"]}),
+    ]
+
+    def has_delete_permission(self, request: HttpRequest, obj: AlertRule | None = None) -> bool:
+        """A connector may be about to store an alert of an enabled rule: disable it first."""
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.enabled)
+
+    def save_model(self, request: HttpRequest, obj: AlertRule, form: AlertRuleForm, change: bool) -> None:
+        if not form.has_changed():
+            return
+        if change:
+            obj.version = F("version") + 1
+        super().save_model(request, obj, form, change)
+        obj.refresh_from_db(fields=["version"])
+        transaction.on_commit(partial(_reload_all, self, request))
+
+    @display(description="levels")
+    def levels_text(self, rule: AlertRule) -> str:
+        return ", ".join(f"±{level:g}" for level in rule.levels)
+
+    @display(description="timeframes")
+    def timeframes_text(self, rule: AlertRule) -> str:
+        return ", ".join(rule.timeframes)
+
+
+def _reload_all(model_admin: ModelAdmin, request: HttpRequest) -> None:
+    reload_connectors(model_admin, request, list(Exchange.objects.filter(active=True).values_list("pk", flat=True)))
+
+
+class TimeframeFilter(DropdownFilter):
+    title = "timeframe"
+    parameter_name = "timeframe"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in TIMEFRAMES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        return queryset.filter(timeframe=self.value()) if self.value() else queryset
+
+
+class LabelFilter(DropdownFilter):
+    title = "kind"
+    parameter_name = "trigger_label"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        labels = Alert.objects.order_by("trigger_label").values_list("trigger_label", flat=True).distinct()
+        return [(label, label) for label in labels]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        return queryset.filter(trigger_label=self.value()) if self.value() else queryset
+
+
+@admin.register(Alert)
+class AlertAdmin(ModelAdmin):
+    """Alerts are a record: nobody adds, changes or deletes one."""
+
+    list_display = ["candle", "on", "market", "timeframe", "kind", "value", "price", "stage", "remarks"]
+    list_display_links = ["candle", "market"]
+    list_filter = [("exchange", RelatedDropdownFilter), TimeframeFilter, LabelFilter, "delayed", "revised"]
+    list_select_related = ["exchange"]
+    search_fields = ["symbol", "base", "uid"]
+    ordering = ["-candle_time", "-number"]
+    fieldsets = [
+        (None, {"fields": ["on", "symbol", "timeframe", "trigger_label", "direction", "candle", "price"]}),
+        ("Reading", {"fields": ["value", "previous_value", "signal_delta", "stage", "bias", "stages"]}),
+        ("Record", {"fields": ["number", "uid", "rule", "rule_version", "triggered", "published", "delayed", "revised"]}),
+    ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Alert | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Alert | None = None) -> bool:
+        return False
+
+    @display(description="candle", ordering="candle_time")
+    def candle(self, alert: Alert) -> str:
+        return in_one_line(moment(alert.candle_time))
+
+    @display(description="symbol", ordering="symbol")
+    def market(self, alert: Alert) -> str:
+        return in_one_line(alert.symbol)
+
+    @display(description="triggered")
+    def triggered(self, alert: Alert) -> str:
+        return moment(alert.triggered_at)
+
+    @display(description="published")
+    def published(self, alert: Alert) -> str:
+        return moment(alert.published_at)
+
+    @display(description="exchange", ordering="exchange")
+    def on(self, alert: Alert) -> str:
+        return exchange_label(alert.exchange)
+
+    @display(description="kind", ordering="trigger_label", label={"up": "success", "down": "danger"})
+    def kind(self, alert: Alert) -> tuple[str, str]:
+        arrow = "▲" if alert.direction == "up" else "▼"
+        return alert.direction, f"{arrow} {alert.trigger_label}"
+
+    @display(description="remarks")
+    def remarks(self, alert: Alert) -> str:
+        delayed = badge("delayed", "warning") if alert.delayed else ""
+        revised = badge("revised", "info") if alert.revised else ""
+        return format_html("{} {}", delayed, revised)
+
+    @display(description="MACD-V", ordering="trigger_value")
+    def value(self, alert: Alert) -> str:
+        return f"{alert.trigger_value:.1f}"
+
+    @display(description="timeframes")
+    def stages(self, alert: Alert) -> str:
+        return ", ".join(f"{item['timeframe']} {_reading(item['macdv'])} {item['stage']}" for item in alert.timeframes)
+
+
+def _reading(macdv: float | None) -> str:
+    return "-" if macdv is None else f"{macdv:.1f}"

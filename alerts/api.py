@@ -1,0 +1,76 @@
+"""/api/alerts/: the record of what fired."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django_filters import CharFilter, ChoiceFilter, Filter
+from django_filters.rest_framework import DjangoFilterBackend, FilterSet
+from rest_framework import viewsets
+from rest_framework.exceptions import NotFound
+
+from alerts.models import Alert, ExchangeSequence
+from alerts.serializers import AlertSerializer
+from exchanges.api import ExchangeFilter
+from exchanges.events import TIMEFRAMES
+from livermore.pagination import StableOrdering
+
+_LARGEST = 2**63 - 1
+
+
+class WholeNumberFilter(Filter):
+    """A whole number that the database can compare."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=_LARGEST, **kwargs)
+
+
+class AlertForm(forms.Form):
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if values.get("since") is not None and not values.get("exchange"):
+            self.add_error("since", ValidationError("Name the exchange too: ids count per exchange."))
+        return values
+
+
+class AlertFilters(FilterSet):
+    """``since``: alerts of one exchange with a higher id. ``candle_from`` and ``candle_to``: milliseconds UTC, both included."""
+
+    exchange = ExchangeFilter()
+    symbol = CharFilter()
+    timeframe = ChoiceFilter(choices=[(name, name) for name in TIMEFRAMES])
+    trigger_label = CharFilter()
+    direction = ChoiceFilter(choices=[("up", "up"), ("down", "down")])
+    since = WholeNumberFilter(field_name="number", lookup_expr="gt")
+    candle_from = WholeNumberFilter(field_name="candle_time", lookup_expr="gte")
+    candle_to = WholeNumberFilter(field_name="candle_time", lookup_expr="lte")
+
+    class Meta:
+        model = Alert
+        form = AlertForm
+        fields = ["delayed", "revised"]
+
+
+class AlertViewSet(viewsets.ReadOnlyModelViewSet):
+    """Alerts, newest first."""
+
+    queryset = Alert.objects.all()
+    serializer_class = AlertSerializer
+    lookup_field = "uid"
+    lookup_value_regex = ".+"
+    filter_backends = [DjangoFilterBackend, StableOrdering]
+    filterset_class = AlertFilters
+    ordering_fields = ["triggered_at", "candle_time", "number"]
+
+    def get_object(self) -> Alert:
+        uid = self.kwargs["uid"]
+        # PostgreSQL refuses a NUL in a text; no uid has one.
+        alert = None if "\0" in uid else Alert.objects.filter(uid=uid).first()
+        if alert is None:
+            raise NotFound(f"There is no alert {uid!r}.")
+        return alert
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "epochs": dict(ExchangeSequence.objects.values_list("exchange_id", "epoch"))}

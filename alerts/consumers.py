@@ -1,0 +1,160 @@
+"""The browser's socket: authenticate, subscribe, snapshot, relay, close. What it says is in alerts/payloads.py."""
+
+import asyncio
+import logging
+import time
+
+import msgspec
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from alerts import snapshot
+from alerts.feedhub import hub
+from alerts.outbox import Outbox, Overflow
+from livermore import bus, keys
+from livermore.db import db
+
+log = logging.getLogger(__name__)
+
+LOG_IN_AGAIN, BAD_MESSAGE, TOO_SLOW = 4401, 4400, 4008
+LARGEST_MESSAGE = 16_384
+SLOW_FOR = 30.0
+"""Seconds a page may stay behind before its socket is closed."""
+
+
+class Position(msgspec.Struct):
+    epoch: str
+    id: int
+
+
+class Said(msgspec.Struct):
+    """What a page may say: ``hello`` with what it has, or ``ack`` of a frame."""
+
+    type: str
+    v: int = 1
+    resume: dict[str, Position] = {}
+    n: int = 0
+
+
+_decode = msgspec.json.Decoder(Said).decode
+
+
+class FeedConsumer(AsyncWebsocketConsumer):
+    """One page. It needs no channel layer: it listens through the relay of this process."""
+
+    channel_layer_alias = None
+
+    async def connect(self) -> None:
+        self.outbox = Outbox()
+        self.exchange_ids: tuple[str, ...] = ()
+        self._owed = asyncio.Event()
+        self._greeting = asyncio.Lock()
+        self._flusher: asyncio.Task[None] | None = None
+        await self.accept()
+        user = self.scope["user"]
+        if not user.is_authenticated:
+            await self.close(LOG_IN_AGAIN)  # after accept, so that the page can tell "log in" from "server down"
+            return
+        self.exchange_ids = tuple(await db(snapshot.exchanges_of)(user.pk))
+        self._flusher = asyncio.create_task(self._flush())
+
+    async def disconnect(self, code: int) -> None:
+        hub().leave(self)
+        await bus.relay().unsubscribe(self)
+        if self._flusher is not None:
+            self._flusher.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        try:
+            if text_data is None or len(text_data) > LARGEST_MESSAGE:
+                raise ValueError("a text message of at most 16 kB is wanted")
+            said = _decode(text_data)
+        except (ValueError, RecursionError) as error:
+            log.info("a page said something unreadable: %s", error)
+            await self.close(BAD_MESSAGE)
+            return
+        if self._flusher is None:
+            return
+        match said.type:
+            case "hello" if said.v == snapshot.VERSION:
+                await self._hello({name: {"epoch": have.epoch, "id": have.id} for name, have in said.resume.items()})
+            case "ack":
+                self.outbox.acknowledge(said.n)
+                self._owed.set()
+            case _:
+                await self.close(BAD_MESSAGE)
+
+    async def _hello(self, resume: snapshot.Resume) -> None:
+        """Subscribe first, read the snapshot second; what comes in between is held and follows it."""
+        async with self._greeting:
+            self.outbox.held = True
+            await bus.relay().subscribe(self, _patterns(self.exchange_ids))
+            hub().join(self)
+            message = await hub().snapshot(self.exchange_ids, resume)
+            self.outbox.put_first(message)
+            self.outbox.held = False
+            self._owed.set()
+
+    def deliver(self, channel: str, data: bytes) -> None:
+        """Take a message of the relay."""
+        try:
+            kind, *names = keys.parse_channel(channel)
+        except ValueError:
+            return
+        if kind in {"ticker", "candle"}:
+            self.outbox.put_latest((kind, *names), data)
+            self._owed.set()
+        else:
+            if kind == "lifecycle" and b'"symbols:changed"' in data:
+                hub().rows_changed(names[0])
+            self.send_soon(data)
+
+    def send_soon(self, data: bytes, key: object = None) -> None:
+        """Owe the page a message; with a ``key`` only the latest of it."""
+        try:
+            if key is None:
+                self.outbox.put(data)
+            else:
+                self.outbox.put_latest(key, data)
+        except Overflow:
+            self._give_up()
+        self._owed.set()
+
+    def link_changed(self, up: bool) -> None:
+        hub().link_changed(up)
+
+    def _give_up(self) -> None:
+        if self._flusher is not None and not self._flusher.done():
+            self._flusher.cancel()
+            self._closing = asyncio.create_task(self.close(TOO_SLOW))
+
+    async def _flush(self) -> None:
+        """Send everything owed as one frame a turn."""
+        slow_since: float | None = None
+        while True:
+            if slow_since is None:
+                await self._owed.wait()
+            else:
+                await asyncio.sleep(1.0)
+            self._owed.clear()
+            frame = self.outbox.frame()
+            if frame is not None:
+                await self.send(text_data=frame.decode())
+            if not self.outbox.blocked:
+                slow_since = None
+            elif slow_since is None:
+                slow_since = time.monotonic()
+            elif time.monotonic() - slow_since > SLOW_FOR:
+                await self.close(TOO_SLOW)
+                return
+
+
+def _patterns(exchange_ids: tuple[str, ...]) -> list[str]:
+    patterns = []
+    for exchange_id in exchange_ids:
+        patterns += [
+            keys.channel_alerts(exchange_id),
+            keys.channel_lifecycle(exchange_id),
+            keys.channel_ticker(exchange_id, "*"),
+            keys.channel_candle_close(exchange_id, "*", "*"),
+        ]
+    return patterns

@@ -1,0 +1,151 @@
+"""What all sockets of a web process share: one reader of cards and positions, and snapshots read once for many."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import msgspec
+from django.db import Error as DatabaseError
+from redis.asyncio import Redis
+
+from alerts import snapshot
+from alerts.payloads import ExchangeCard
+from exchanges import status as statuses
+from livermore import bus
+from livermore.bus import FAILURES
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two looks at the cards."""
+POSITIONS_EVERY = 5
+"""Looks between two positions messages."""
+
+
+class Socket(Protocol):
+    exchange_ids: tuple[str, ...]
+
+    def send_soon(self, data: bytes, key: object = None) -> None: ...
+
+
+class FeedHub:
+    """Serves the sockets of one process."""
+
+    def __init__(self) -> None:
+        self._sockets: set[Socket] = set()
+        self._redis: Redis = bus.connect()
+        self._task: asyncio.Task[None] | None = None
+        self._cards: dict[str, ExchangeCard] = {}
+        self._changed: set[str] = set()
+        self._reads: dict[tuple[str, ...], asyncio.Future[bytes]] = {}
+        self._resync = False
+
+    def join(self, socket: Socket) -> None:
+        self._sockets.add(socket)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="feed hub")
+
+    def leave(self, socket: Socket) -> None:
+        self._sockets.discard(socket)
+
+    def link_changed(self, up: bool) -> None:
+        """The relay lost Redis, or has it back: then messages were missed, and every page asks again for what it lacks."""
+        self._resync |= up
+        if self._task is not None and not up:
+            self._say_positions({}, {exchange_id: "offline" for socket in self._sockets for exchange_id in socket.exchange_ids})
+
+    async def snapshot(self, exchange_ids: tuple[str, ...], resume: snapshot.Resume) -> bytes:
+        """A snapshot as JSON. One that begins now and resumes nothing is shared by all who ask for the same before it begins."""
+        if resume:
+            return msgspec.json.encode(await snapshot.read_snapshot(self._redis, exchange_ids, resume))
+        waiting = self._reads.get(exchange_ids)
+        if waiting is None:
+            waiting = self._reads[exchange_ids] = asyncio.ensure_future(self._read(exchange_ids))
+        return await asyncio.shield(waiting)
+
+    async def _read(self, exchange_ids: tuple[str, ...]) -> bytes:
+        await asyncio.sleep(0)
+        del self._reads[exchange_ids]  # from here on it may be too old for a socket that comes
+        return msgspec.json.encode(await snapshot.read_snapshot(self._redis, exchange_ids, {}))
+
+    async def _run(self) -> None:
+        looks = 0
+        while self._sockets:
+            await asyncio.sleep(INTERVAL)
+            looks += 1
+            try:
+                await self._look(full=looks % POSITIONS_EVERY == 0)
+            except DatabaseError as error:
+                log.warning("the database does not answer: %s", error)
+            except Exception:
+                log.exception("the feed hub stumbled")
+        self._cards.clear()
+
+    async def _look(self, *, full: bool) -> None:
+        exchange_ids = sorted({exchange_id for socket in self._sockets for exchange_id in socket.exchange_ids})
+        cards = await snapshot.read_cards(self._redis, exchange_ids)
+        for card in cards:
+            before = self._cards.get(card["exchange_id"])
+            if full or _without_beat(before) != _without_beat(card):
+                self._send(card["exchange_id"], {"type": "exchange", **card}, key=("exchange", card["exchange_id"]))
+            if card["exchange_id"] in self._changed or (before is not None and before["warmup"] != card["warmup"]):
+                await self._send_rows(card)
+        self._cards = {card["exchange_id"]: card for card in cards}
+        if full or self._resync:
+            top = await snapshot.read_positions(exchange_ids)
+            self._say_positions(top, {card["exchange_id"]: card["state"] for card in cards}, resync=self._resync)
+            self._resync = False
+
+    def rows_changed(self, exchange_id: str) -> None:
+        """The pool of an exchange changed: its rows are due at the next look."""
+        self._changed.add(exchange_id)
+
+    async def _send_rows(self, card: ExchangeCard) -> None:
+        self._changed.discard(card["exchange_id"])
+        with suppress(*FAILURES):
+            rows = await snapshot.read_rows(self._redis, [card])
+            exchange_id = card["exchange_id"]
+            self._send(exchange_id, {"type": "symbols", "exchange_id": exchange_id, "symbols": rows}, key=("symbols", exchange_id))
+
+    def _send(self, exchange_id: str, message: dict[str, Any], key: object) -> None:
+        data = msgspec.json.encode(message)
+        for socket in list(self._sockets):
+            if exchange_id in socket.exchange_ids:
+                socket.send_soon(data, key)
+
+    def _say_positions(self, top: dict[str, Any], states: dict[str, str], *, resync: bool = False) -> None:
+        """To each set of exchanges its own, encoded once."""
+        encoded: dict[tuple[str, ...], bytes] = {}
+        for socket in list(self._sockets):
+            names = socket.exchange_ids
+            if names not in encoded:
+                encoded[names] = msgspec.json.encode(_positions(names, top, states, resync))
+            socket.send_soon(encoded[names], "positions")
+
+
+def _positions(names: Sequence[str], top: dict[str, Any], states: dict[str, str], resync: bool) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "type": "positions",
+        "at": statuses.now_ms(),
+        "top": {name: top[name] for name in names if name in top},
+        "states": {name: states[name] for name in names if name in states},
+    }
+    return {**message, "resync": True} if resync else message
+
+
+def _without_beat(card: ExchangeCard | None) -> dict[str, Any] | None:
+    return None if card is None else {name: value for name, value in card.items() if name != "last_heartbeat"}
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, FeedHub] = WeakKeyDictionary()
+
+
+def hub() -> FeedHub:
+    """The hub of this process (of this event loop)."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = FeedHub()
+    return _hubs[loop]

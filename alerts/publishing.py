@@ -1,0 +1,87 @@
+"""Putting committed alerts out: into the stream for whoever comes back, and onto the channels as a wake-up.
+
+The database is the authority. What could not be published stays unmarked there, and is published as soon as Redis answers again.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from alerts import services
+from alerts.models import Alert
+from livermore import bus, keys
+from livermore.db import db
+
+log = logging.getLogger(__name__)
+
+STREAM_LENGTH = 100_000
+REBUILT_LENGTH = 5_000
+_BATCH = 100
+
+
+class Publisher:
+    """Publishes the alerts of one exchange, in order, each into the stream exactly once."""
+
+    def __init__(self, redis: Redis, exchange_id: str, epoch: str) -> None:
+        self._redis = redis
+        self.exchange_id = exchange_id
+        self.epoch = epoch
+        self._pending: list[Alert] = []
+
+    async def recover(self) -> int:
+        """At the start: take up what was committed but not marked. Returns how many."""
+        self._pending = await db(services.alerts_unpublished)(exchange_id=self.exchange_id)
+        return len(self._pending)
+
+    def add(self, alerts: Sequence[Alert]) -> None:
+        self._pending.extend(alerts)
+
+    async def flush(self) -> None:
+        """Publish what is pending, and mark it. Raises what Redis raises, and then keeps it pending."""
+        if not self._pending:
+            return
+        await self.ensure_stream()
+        while self._pending:
+            batch = self._pending[:_BATCH]
+            for alert in batch:
+                alert.published_at = alert.published_at or services.now_ms()
+            await self._append(batch)
+            await self._announce(batch)
+            await db(services.alerts_mark_published)(alerts=batch)
+            del self._pending[: len(batch)]
+
+    async def ensure_stream(self) -> None:
+        """Rebuild the stream from the database, under a new epoch, when Redis does not have ours."""
+        if await self._redis.get(keys.alert_epoch(self.exchange_id)) == self.epoch.encode():
+            return
+        self.epoch = await db(services.sequence_new_epoch)(exchange_id=self.exchange_id)
+        alerts = await db(services.alerts_newest)(exchange_id=self.exchange_id, most=REBUILT_LENGTH)
+        await self._redis.delete(keys.alert_stream(self.exchange_id))
+        for at in range(0, len(alerts), _BATCH):
+            await self._append(alerts[at : at + _BATCH])
+        await self._redis.set(keys.alert_epoch(self.exchange_id), self.epoch)
+        log.info("%s: rebuilt the alert stream with %d alerts", self.exchange_id, len(alerts))
+
+    async def _append(self, alerts: Sequence[Alert]) -> None:
+        key = keys.alert_stream(self.exchange_id)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for alert in alerts:
+                value = bus.encode(services.alert_payload(alert, self.epoch))
+                pipe.xadd(key, {"alert": value}, id=f"{alert.number}-0", maxlen=STREAM_LENGTH, approximate=True)
+            answers = await pipe.execute(raise_on_error=False)
+        for answer in answers:
+            # Redis refuses an id that is not above the last one: the alert is in the stream already.
+            if isinstance(answer, ResponseError) and "equal or smaller" in str(answer):
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+
+    async def _announce(self, alerts: Sequence[Alert]) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for alert in alerts:
+                value = bus.encode(services.alert_payload(alert, self.epoch))
+                pipe.publish(keys.channel_symbol_alerts(self.exchange_id, alert.symbol), value)
+                pipe.publish(keys.channel_alerts(self.exchange_id), value)
+            await pipe.execute()

@@ -1,0 +1,211 @@
+"""Every write of alerts, and what they look like outside."""
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import F, Max
+
+from alerts.evaluation import Draft
+from alerts.models import Alert, AlertRule, ExchangeSequence
+from alerts.payloads import AlertMessage
+from alerts.rules import Rule, uid
+from exchanges.events import BASE_TIMEFRAME
+from market_data.models import Checkpoint
+
+
+class Fenced(Exception):
+    """Another connector has taken this exchange over: stop, and commit nothing more."""
+
+
+class CheckpointDraft(NamedTuple):
+    """How far a series has been evaluated, and its exact state there."""
+
+    symbol: str
+    timeframe: str
+    open_time: int
+    indicator: str
+    memory: str
+
+
+class Naming(NamedTuple):
+    base: str
+    quote: str
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def rules_load() -> list[Rule]:
+    """The enabled rules, as the pure ones evaluate them."""
+    return [
+        Rule(
+            id=row.pk,
+            version=row.version,
+            levels=tuple(float(level) for level in row.levels),
+            timeframes=frozenset(row.timeframes),
+            reversal_level=row.reversal_level,
+            oversold_buffer=row.oversold_buffer / 100,
+            overbought_buffer=row.overbought_buffer / 100,
+            cooldown=row.cooldown * 1000,
+        )
+        for row in AlertRule.objects.filter(enabled=True)
+    ]
+
+
+def sequence_take_over(*, exchange_id: str) -> tuple[int, str]:
+    """Fence off every older connector of the exchange. Returns (fence, epoch of the stream)."""
+    with transaction.atomic():
+        ExchangeSequence.objects.get_or_create(exchange_id=exchange_id, defaults={"epoch": uuid.uuid4().hex})
+        ExchangeSequence.objects.filter(pk=exchange_id).update(fence=F("fence") + 1)
+        row = ExchangeSequence.objects.get(pk=exchange_id)
+        return row.fence, row.epoch
+
+
+def sequence_new_epoch(*, exchange_id: str) -> str:
+    """The epoch of a stream that is being rebuilt."""
+    epoch = uuid.uuid4().hex
+    ExchangeSequence.objects.filter(pk=exchange_id).update(epoch=epoch)
+    return epoch
+
+
+@transaction.atomic
+def closes_commit(
+    *,
+    exchange_id: str,
+    fence: int,
+    checkpoints: Sequence[CheckpointDraft],
+    drafts: Sequence[Draft],
+    naming: dict[str, Naming],
+    revised: Sequence[tuple[str, int]] = (),
+) -> list[Alert]:
+    """Store the alerts of a batch of closed candles and move the checkpoints, together or not at all.
+
+    An alert whose ``uid`` is there already is left as it is. ``revised``: (symbol, open time) of 5m candles the exchange changed after
+    their close; their alerts are marked, and stay. Returns the new alerts, numbered without a gap. Raises Fenced when another
+    connector has taken over.
+    """
+    sequence = ExchangeSequence.objects.select_for_update().get(pk=exchange_id)
+    if sequence.fence != fence:
+        raise Fenced(f"{exchange_id}: another connector has taken over")
+    Checkpoint.objects.bulk_create(
+        [Checkpoint(exchange_id=exchange_id, **checkpoint._asdict()) for checkpoint in checkpoints],
+        update_conflicts=True,
+        unique_fields=["exchange", "symbol", "timeframe"],
+        update_fields=["open_time", "indicator", "memory"],
+        batch_size=500,
+    )
+    for symbol, candle_time in revised:
+        raised = Alert.objects.filter(exchange_id=exchange_id, symbol=symbol, timeframe=BASE_TIMEFRAME, candle_time=candle_time)
+        raised.update(revised=True)
+    return _store(sequence, drafts, naming) if drafts else []
+
+
+def _store(sequence: ExchangeSequence, drafts: Sequence[Draft], naming: dict[str, Naming]) -> list[Alert]:
+    uids = {_uid(sequence.exchange_id, draft): draft for draft in drafts}
+    for known in Alert.objects.filter(uid__in=list(uids)).values_list("uid", flat=True):
+        del uids[known]
+    at = now_ms()
+    alerts = [
+        _alert(sequence.exchange_id, sequence.last_number + place, key, draft, naming[draft.advance.series.symbol], at)
+        for place, (key, draft) in enumerate(uids.items(), 1)
+    ]
+    Alert.objects.bulk_create(alerts, batch_size=200)
+    sequence.last_number += len(alerts)
+    sequence.save(update_fields=["last_number"])
+    return alerts
+
+
+def _uid(exchange_id: str, draft: Draft) -> str:
+    series = draft.advance.series
+    return uid(exchange_id, series.symbol, series.timeframe, draft.rule, draft.signal.label, draft.advance.bar.open_time)
+
+
+def _alert(exchange_id: str, number: int, key: str, draft: Draft, naming: Naming, at: int) -> Alert:
+    advance, current = draft.advance, draft.advance.current
+    previous = advance.previous
+    assert current.macdv is not None
+    assert previous is not None
+    assert previous.macdv is not None
+    return Alert(
+        exchange_id=exchange_id,
+        number=number,
+        uid=key,
+        rule_id=draft.rule.id,
+        rule_version=draft.rule.version,
+        symbol=advance.series.symbol,
+        base=naming.base,
+        quote=naming.quote,
+        timeframe=advance.series.timeframe,
+        trigger_label=draft.signal.label,
+        direction=draft.signal.direction,
+        trigger_value=current.macdv,
+        previous_value=previous.macdv,
+        signal_delta=current.histogram,
+        price=advance.bar.close,
+        candle_time=advance.bar.open_time,
+        triggered_at=at,
+        delayed=draft.delayed,
+        stage=current.stage,
+        bias=draft.bias,
+        timeframes=[{"timeframe": name, "macdv": item.macdv, "stage": item.stage} for name, item in draft.stages.items()],
+    )
+
+
+def alerts_unpublished(*, exchange_id: str) -> list[Alert]:
+    """What was committed but not marked as published, in order."""
+    return list(Alert.objects.filter(exchange_id=exchange_id, published_at=None).order_by("number"))
+
+
+def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
+    """Note that they are out. Each carries its ``published_at``."""
+    Alert.objects.bulk_update(list(alerts), ["published_at"], batch_size=200)
+
+
+def alerts_newest(*, exchange_id: str, most: int) -> list[Alert]:
+    """The newest published ones, oldest first, for rebuilding the stream."""
+    newest = Alert.objects.filter(exchange_id=exchange_id, published_at__isnull=False).order_by("-number")[:most]
+    return list(reversed(newest))
+
+
+def cooldowns_stored(*, exchange_id: str, since: int) -> list[tuple[str, str, int, str, int]]:
+    """(symbol, timeframe, rule id, label, candle time) of the last alert of each kind since ``since`` (ms)."""
+    rows = Alert.objects.filter(exchange_id=exchange_id, candle_time__gte=since, rule__isnull=False).order_by()
+    return list(
+        rows.values("symbol", "timeframe", "rule_id", "trigger_label")
+        .annotate(last=Max("candle_time"))
+        .values_list("symbol", "timeframe", "rule_id", "trigger_label", "last")
+    )
+
+
+def alert_payload(alert: Alert, epoch: str) -> AlertMessage:
+    """The alert as everybody outside sees it."""
+    return {
+        "type": "alert",
+        "id": alert.number,
+        "epoch": epoch,
+        "uid": alert.uid,
+        "source_exchange_id": alert.exchange_id,
+        "symbol": alert.symbol,
+        "base": alert.base,
+        "quote": alert.quote,
+        "timeframe": alert.timeframe,
+        "alert_type": alert.alert_type,
+        "trigger_label": alert.trigger_label,
+        "direction": alert.direction,
+        "trigger_value": alert.trigger_value,
+        "signal_delta": alert.signal_delta,
+        "price": alert.price,
+        "candle_time": alert.candle_time,
+        "triggered_at": alert.triggered_at,
+        "published_at": alert.published_at or 0,
+        "delayed": alert.delayed,
+        "revised": alert.revised,
+        "stage": alert.stage,
+        "bias": alert.bias,
+        "timeframes": alert.timeframes,
+        "elsewhere": [],
+    }

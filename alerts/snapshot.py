@@ -1,0 +1,175 @@
+"""What a page needs to begin: cards, matrix rows and alerts, read from the database and from Redis."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from alerts import services
+from alerts.models import Alert, ExchangeSequence
+from alerts.payloads import AlertMessage, ExchangeCard, Position, SnapshotMessage, SymbolRow
+from exchanges import status as statuses
+from exchanges.models import Exchange, UserExchange
+from livermore import keys
+from livermore.bus import FAILURES
+from livermore.db import db
+from symbols.models import Symbol
+
+VERSION = 1
+NEWEST_ALERTS = 100
+MOST_RESUMED = 500
+"""A page that is further behind gets a fresh list instead, and is told so."""
+
+Resume = dict[str, Position]
+
+
+def exchanges_of(user_id: int) -> list[str]:
+    """The exchanges a user sees: every active one, but those the user does not watch."""
+    unwatched = UserExchange.objects.filter(user_id=user_id, watch=False).values("exchange_id")
+    return list(Exchange.objects.filter(active=True).exclude(pk__in=unwatched).values_list("pk", flat=True))
+
+
+async def read_cards(redis: Redis, exchange_ids: Sequence[str]) -> list[ExchangeCard]:
+    """A card for each exchange; "offline" where no process hosts it, or Redis does not answer."""
+    rows = await db(lambda: list(Exchange.objects.filter(pk__in=exchange_ids)))()
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            for row in rows:
+                pipe.hgetall(keys.exchange_status(row.pk))
+            found = [statuses.read(fields) for fields in await pipe.execute()]
+    except FAILURES:
+        found = [{"state": "offline", "error": "Redis does not answer"} for _ in rows]
+    return [_card(row, one) for row, one in zip(rows, found, strict=True)]
+
+
+def _card(row: Exchange, one: dict[str, Any]) -> ExchangeCard:
+    return {
+        "exchange_id": row.pk,
+        "name": row.name,
+        "simulated": row.is_sandbox,
+        "state": one.get("state", "offline"),
+        "connection_state": one.get("connection_state", ""),
+        "since": one.get("since"),
+        "connected_at": one.get("connected_at"),
+        "last_heartbeat": one.get("last_heartbeat"),
+        "symbols": one.get("symbols") or 0,
+        "warmup": one.get("warmup"),
+        "error": one.get("error") or ("" if one else "no process hosts it"),
+        "error_at": one.get("error_at"),
+        "retry_at": one.get("retry_at"),
+        "host": one.get("host", ""),
+        "pid": one.get("pid"),
+    }
+
+
+async def read_rows(redis: Redis, cards: Sequence[ExchangeCard]) -> list[SymbolRow]:
+    """A row for each symbol of Tier 1 of these exchanges, best rank first."""
+    states = {card["exchange_id"]: card["state"] for card in cards}
+    timeframes, symbols = await db(_pool)(list(states))
+    values: list[bytes | None] = []
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            for row in symbols:
+                pipe.get(keys.ticker(row.exchange_id, row.symbol))
+                pipe.hget(keys.exchange_states(row.exchange_id), row.symbol)
+                for timeframe in timeframes[row.exchange_id]:
+                    pipe.get(keys.indicator(row.exchange_id, row.symbol, timeframe))
+            values = await pipe.execute()
+    except FAILURES:
+        values = []
+    rows, at = [], 0
+    for row in symbols:
+        names = timeframes[row.exchange_id]
+        found = [None if value is None else json.loads(value) for value in values[at : at + 2 + len(names)]] or [None] * (2 + len(names))
+        at += 2 + len(names)
+        rows.append(_row(row, states[row.exchange_id], found[0], found[1], dict(zip(names, found[2:], strict=True))))
+    return rows
+
+
+def _pool(exchange_ids: list[str]) -> tuple[dict[str, list[str]], list[Symbol]]:
+    timeframes = dict(Exchange.objects.filter(pk__in=exchange_ids).values_list("pk", "timeframes"))
+    return timeframes, list(Symbol.objects.filter(exchange_id__in=exchange_ids, tier=1).order_by("rank", "symbol", "exchange_id"))
+
+
+def _row(
+    row: Symbol, exchange_state: str, ticker: dict[str, Any] | None, state: dict[str, Any] | None, readings: dict[str, Any]
+) -> SymbolRow:
+    ticker = ticker or {}
+    if exchange_state in {"idle", "offline"}:
+        state = {"state": "offline", "reason": "the exchange is not running" if exchange_state == "idle" else "the exchange is offline"}
+    state = state or {"state": "warming", "reason": "waiting for its first candle"}
+    return {
+        "exchange_id": row.exchange_id,
+        "symbol": row.symbol,
+        "base": row.base,
+        "quote": row.quote,
+        "decimals": decimals(row.price_increment, row.price),
+        "rank": row.rank,
+        "price": ticker.get("price", row.price),
+        "change_24h": ticker.get("change_24h", row.change_24h),
+        "quote_volume_24h": ticker.get("quote_volume_24h", row.quote_volume_24h),
+        "received": ticker.get("received"),
+        "state": state["state"],
+        "reason": state["reason"],
+        "readings": {timeframe: reading for timeframe, reading in readings.items() if reading is not None},
+    }
+
+
+def decimals(increment: str, price: float | None) -> int:
+    """How many decimals a price is shown with: the instrument's own, else five significant digits."""
+    try:
+        if increment and float(increment) > 0:
+            text = f"{float(increment):.12f}".rstrip("0")
+            return len(text.partition(".")[2])
+    except ValueError:
+        pass
+    if not price:
+        return 2
+    return max(0, min(12, 5 - len(str(int(price))) if price >= 1 else 4 - int(f"{price:e}".partition("e")[2])))
+
+
+async def read_positions(exchange_ids: Sequence[str]) -> dict[str, Position]:
+    """The top alert id of each exchange, and the epoch it counts in."""
+    return await db(_positions)(list(exchange_ids))
+
+
+def _positions(exchange_ids: list[str]) -> dict[str, Position]:
+    rows = ExchangeSequence.objects.filter(pk__in=exchange_ids).values_list("pk", "epoch", "last_number")
+    return {exchange_id: {"epoch": epoch, "id": number} for exchange_id, epoch, number in rows}
+
+
+async def read_snapshot(redis: Redis, exchange_ids: Sequence[str], resume: Resume) -> SnapshotMessage:
+    """Everything. ``resume`` says what the page has already, per exchange."""
+    top = await read_positions(exchange_ids)
+    cards = await read_cards(redis, exchange_ids)
+    alerts, resumed = await db(_alerts)(list(exchange_ids), top, resume)
+    return {
+        "type": "snapshot",
+        "v": VERSION,
+        "at": statuses.now_ms(),
+        "exchanges": cards,
+        "symbols": await read_rows(redis, cards),
+        "alerts": alerts,
+        "resumed": resumed,
+        "top": top,
+    }
+
+
+def _alerts(exchange_ids: list[str], top: dict[str, Position], resume: Resume) -> tuple[list[AlertMessage], dict[str, bool]]:
+    """The alerts since what the page has, or the newest ones of an exchange it cannot resume; newest first."""
+    found: list[Alert] = []
+    resumed: dict[str, bool] = {}
+    fresh: list[str] = []
+    for exchange_id in exchange_ids:
+        have, now = resume.get(exchange_id), top.get(exchange_id, {"epoch": "", "id": 0})
+        resumed[exchange_id] = bool(have) and have["id"] <= now["id"] <= have["id"] + MOST_RESUMED  # type: ignore[index]
+        if not resumed[exchange_id]:
+            fresh.append(exchange_id)
+        elif have is not None and have["id"] < now["id"]:
+            found += Alert.objects.filter(exchange_id=exchange_id, number__gt=have["id"])
+    for exchange_id in fresh:
+        found += Alert.objects.filter(exchange_id=exchange_id).order_by("-number")[:NEWEST_ALERTS]
+    found.sort(key=lambda alert: (alert.triggered_at, alert.number), reverse=True)
+    epochs = {exchange_id: position["epoch"] for exchange_id, position in top.items()}
+    return [services.alert_payload(alert, epochs.get(alert.exchange_id, "")) for alert in found], resumed

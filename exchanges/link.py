@@ -1,0 +1,322 @@
+"""One socket to an exchange: paced subscriptions, proof of every stream, and three clocks that are armed at subscribe.
+
+It ends by raising LinkClosed with the reason, in words a trader can act on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from exchanges.adapters import Adapter
+from exchanges.events import (
+    Candle,
+    Channel,
+    Event,
+    GoingAway,
+    Limits,
+    Lost,
+    Refused,
+    Sequence,
+    Stream,
+    StreamState,
+    Subscribed,
+    Ticker,
+)
+from exchanges.pacing import seconds_to_wait
+from exchanges.reasons import why
+
+log = logging.getLogger(__name__)
+
+MOST_ASKS = 3
+LARGEST_FRAME = 8 * 2**20
+PACE = 0.8
+"""Share of the allowed message rate we use: pings and pongs count too."""
+
+
+class Clocks(NamedTuple):
+    """The deadlines of a connection, in seconds."""
+
+    opening: float = 10.0
+    silence: float = 15.0
+    """Without data for that long, a connection is given up. Heartbeats are not data: a feed can die under them."""
+    proof: float = 10.0
+    """What a stream has for its acknowledgement and first data before it is asked for again."""
+
+
+class LinkClosed(Exception):
+    """A connection ended or could not be made. ``retry_after`` seconds, where the exchange asked for a pause."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None, was_open: bool = False, proved: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after, self.was_open, self.proved = retry_after, was_open, proved
+
+
+class Link:
+    """An open socket. ``add`` and ``drop`` change its subscriptions; ``until_rotation`` waits for its end."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        ws: ClientConnection,
+        *,
+        limits: Limits,
+        emit: Callable[[Event], None],
+        requests: Iterator[int],
+        clocks: Clocks,
+    ) -> None:
+        self._adapter, self._ws, self._limits, self._emit, self._requests = adapter, ws, limits, emit, requests
+        self._clocks = clocks
+        self.wanted: set[Stream] = set()
+        self._unacked: dict[Stream, float] = {}
+        self._unproved: dict[Stream, float] = {}
+        self._asks: dict[Stream, int] = {}
+        self._asked: dict[int, tuple[Stream, ...]] = {}
+        self._candles: set[str] = set()
+        self._tickers: set[str] = set()
+        self._outbox: deque[tuple[str, tuple[Stream, ...]]] = deque()
+        self._sendable = asyncio.Event()
+        self._all_proved = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._sequence: int | None = None
+        self._renewed_at = 0.0
+        self.frames = 0
+        self.last_data = self.last_frame = time.monotonic()
+        self._outbox.extend((message, ()) for message in adapter.opening())
+        if self._outbox:
+            self._sendable.set()
+        self._tasks = [asyncio.create_task(work()) for work in (self._read, self._send, self._watch)]
+
+    @classmethod
+    async def connect(
+        cls,
+        adapter: Adapter,
+        url: str,
+        *,
+        limits: Limits,
+        emit: Callable[[Event], None],
+        requests: Iterator[int],
+        clocks: Clocks = Clocks(),  # noqa: B008  (immutable)
+    ) -> "Link":
+        """Open a socket. Raises LinkClosed with the reason."""
+        try:
+            ws = await connect(
+                url,
+                compression=None,
+                open_timeout=clocks.opening,
+                close_timeout=1.0,
+                ping_interval=20.0,
+                ping_timeout=20.0,
+                max_size=LARGEST_FRAME,
+                proxy=None,
+                user_agent_header="livermore",
+            )
+        except InvalidStatus as error:
+            response = error.response
+            refusal = adapter.refusal(response.status_code, response.headers, bytes(response.body or b""))
+            raise LinkClosed(f"refused: {refusal.reason}", retry_after=seconds_to_wait(refusal)) from error
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
+            raise LinkClosed(why(error)) from error
+        return cls(adapter, ws, limits=limits, emit=emit, requests=requests, clocks=clocks)
+
+    @property
+    def open(self) -> bool:
+        return not any(task.done() for task in self._tasks)
+
+    def add(self, streams: Iterable[Stream]) -> None:
+        """Subscribe to these too. The silence clock is armed now, not at the first message."""
+        streams = sorted(set(streams) - self.wanted)
+        if not streams:
+            return
+        if not self.wanted:
+            self.last_data = time.monotonic()
+        self.wanted.update(streams)
+        self._all_proved.clear()
+        self._ask(streams)
+
+    def _ask(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            self._asks[stream] = self._asks.get(stream, 0) + 1
+            if stream.symbol not in self._proofs(stream):
+                self._unproved[stream] = 0.0
+        self._queue(self._adapter.subscribe, streams)
+
+    def _queue(self, spell: Callable[[Iterable[Stream], int], list[tuple[str, tuple[Stream, ...]]]], streams: Iterable[Stream]) -> None:
+        request = next(self._requests)
+        messages = spell(streams, request)
+        for at, (_, asked) in enumerate(messages):
+            self._asked[request + at] = asked
+        for _ in messages[1:]:
+            next(self._requests)
+        self._outbox.extend(messages)
+        if messages:
+            self._sendable.set()
+
+    def drop(self, streams: Iterable[Stream]) -> None:
+        """Unsubscribe from these."""
+        streams = sorted(set(streams) & self.wanted)
+        if not streams:
+            return
+        self.wanted.difference_update(streams)
+        for stream in streams:
+            self._proofs(stream).discard(stream.symbol)
+            for book in (self._unacked, self._unproved, self._asks):
+                book.pop(stream, None)
+        self._queue(self._adapter.unsubscribe, streams)
+        self._check_proved()
+
+    async def proved(self) -> None:
+        """Wait until every wanted stream has delivered data."""
+        await self._all_proved.wait()
+
+    async def until_rotation(self, age: float | None) -> None:
+        """Return when the connection should be replaced: after ``age`` seconds, or when the exchange says that it goes away.
+
+        Raises LinkClosed when it ends before.
+        """
+        leaving = asyncio.create_task(self._leaving.wait())
+        try:
+            done, _ = await asyncio.wait([leaving, *self._tasks], timeout=age, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        for task in self._tasks:
+            if task in done:
+                await self.close()
+                raise self._end(task)
+
+    def _end(self, task: asyncio.Task[None]) -> LinkClosed:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, LinkClosed | ConnectionClosed | OSError):
+            log.error("a connection to %s ended by our own fault", self._adapter.id, exc_info=error)
+        reason = _why_closed(error) if isinstance(error, ConnectionClosed) else str(error or "closed")
+        return LinkClosed(reason, was_open=True, proved=bool(self._candles or self._tickers))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await self._ws.close()
+
+    async def _read(self) -> None:
+        parse = self._adapter.parse
+        receive = self._ws.recv
+        while True:
+            frame = await receive(decode=False)
+            self.frames += 1
+            self.last_frame = time.monotonic()
+            for event in parse(frame):
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Candle):
+            if event.symbol in self._candles or self._prove(Stream(Channel.CANDLES, event.symbol)):
+                self.last_data = self.last_frame
+                self._emit(event)
+        elif isinstance(event, Ticker):
+            if event.symbol in self._tickers or self._prove(Stream(Channel.TICKER, event.symbol)):
+                self.last_data = self.last_frame
+                self._emit(event)
+        elif isinstance(event, Sequence):
+            self._count(event.number)
+        elif isinstance(event, Subscribed):
+            self._acknowledge(event)
+            self._emit(event)
+        elif isinstance(event, Refused):
+            self._emit(self._refused(event))
+        else:
+            if isinstance(event, GoingAway):
+                self._leaving.set()
+            self._emit(event)
+
+    def _proofs(self, stream: Stream) -> set[str]:
+        return self._candles if stream.channel is Channel.CANDLES else self._tickers
+
+    def _prove(self, stream: Stream) -> bool:
+        """Note a stream's first data. False for one nobody asked for: its data is dropped."""
+        if stream not in self.wanted:
+            return False
+        self._proofs(stream).add(stream.symbol)
+        self._unproved.pop(stream, None)
+        self._emit(StreamState(stream, live=True))
+        self._check_proved()
+        return True
+
+    def _check_proved(self) -> None:
+        if self.wanted and not self._unproved:
+            self._all_proved.set()
+
+    def _acknowledge(self, event: Subscribed) -> None:
+        acknowledged = event.streams
+        if event.request is not None:
+            acknowledged += self._asked.pop(event.request, ())
+        for stream in acknowledged:
+            self._unacked.pop(stream, None)
+
+    def _refused(self, event: Refused) -> Refused:
+        streams = self._asked.pop(event.request, ()) if event.request is not None else ()
+        names = ", ".join(f"{stream.symbol} {stream.channel}" for stream in streams[:5])
+        log.warning("%s refused %s: %s", self._adapter.id, names or "a request", event.reason)
+        return event
+
+    def _count(self, number: int) -> None:
+        expected, self._sequence = self._sequence, number + 1
+        if expected is None or number == expected:
+            return
+        self._emit(Lost(max(1, number - expected)))
+        if time.monotonic() - self._renewed_at > self._clocks.proof:
+            self._renewed_at = time.monotonic()
+            self._queue(self._adapter.subscribe, sorted(self.wanted))
+
+    async def _send(self) -> None:
+        interval = 1 / (self._limits.messages_per_second * PACE)
+        while True:
+            await self._sendable.wait()
+            while self._outbox:
+                message, streams = self._outbox.popleft()
+                await self._ws.send(message)
+                now = time.monotonic()
+                for stream in streams:
+                    if stream in self.wanted:
+                        self._unacked[stream] = now
+                        if stream in self._unproved:
+                            self._unproved[stream] = now
+                await asyncio.sleep(interval)
+            self._sendable.clear()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(min(0.5, self._clocks.silence / 10))
+            now = time.monotonic()
+            if self.wanted and now - self.last_data > self._clocks.silence:
+                raise LinkClosed(f"no data for {now - self.last_data:.0f} s, though the connection stood")
+            self._ask_again(now)
+
+    def _ask_again(self, now: float) -> None:
+        """Streams without acknowledgement, or acknowledged and mute, are asked for again; after MOST_ASKS they are said to be mute."""
+        late = [stream for stream, asked in (self._unproved | self._unacked).items() if asked and now - asked > self._clocks.proof]
+        for stream in late:
+            why = "not acknowledged" if stream in self._unacked else "acknowledged, but no data"
+            if self._asks.get(stream, 0) == MOST_ASKS and stream in self._unproved:
+                self._emit(StreamState(stream, live=False, reason=why))
+            self._unacked.pop(stream, None)
+        again = [stream for stream in late if stream in self._unproved and self._asks.get(stream, 0) < MOST_ASKS]
+        for stream in late:
+            if stream not in again:
+                self._asks[stream] = MOST_ASKS + 1
+        if again:
+            log.info("%s: asking again for %d mute streams", self._adapter.id, len(again))
+            self._ask(again)
+
+
+def _why_closed(error: ConnectionClosed) -> str:
+    frame = error.rcvd
+    if frame is None:
+        return "the connection broke off without a close frame"
+    return f"closed by the exchange: {frame.code} {frame.reason}".rstrip()

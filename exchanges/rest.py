@@ -1,0 +1,146 @@
+"""The only module that speaks HTTP to an exchange: inside its rate limits, with every refusal a reason."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from exchanges.adapters import Adapter
+from exchanges.adapters.wire import BadAnswer
+from exchanges.events import TIMEFRAMES, Candle, Limits, Request, RestRefusal, SymbolInfo
+from exchanges.pacing import Backoff, WeightLimiter, seconds_to_wait
+from exchanges.reasons import why
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+URGENT, NORMAL, BACKGROUND = 0, 1, 2
+"""Priorities: a read-back that would fire; other closes; warm-up and refill."""
+
+_MOST_ATTEMPTS = 5
+_DEFAULT_HOLD = {"rate_limited": 5.0, "banned": 120.0}
+
+
+class RestError(Exception):
+    """The exchange did not answer as wanted; ``refusal`` says why, and whether asking again can help."""
+
+    def __init__(self, refusal: RestRefusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+_limiters: dict[str, WeightLimiter] = {}
+
+
+def limiter_for(rest_url: str, limits: Limits) -> WeightLimiter:
+    """The limiter of a host: rows that share a host and a process share its budget."""
+    parts = urlsplit(rest_url)
+    key = f"{parts.netloc}{parts.path}" if parts.hostname in {"127.0.0.1", "localhost", "::1"} else parts.netloc
+    limiter = _limiters.get(key)
+    if limiter is None or (limiter.per_minute, limiter.burst) != (limits.rest_weight_per_minute, limits.rest_burst):
+        held = limiter.held_for if limiter else 0.0
+        limiter = _limiters[key] = WeightLimiter(limits.rest_weight_per_minute, limits.rest_burst)
+        limiter.hold(held)
+    return limiter
+
+
+class RestClient:
+    """Asks one exchange. Use as ``async with RestClient(adapter, rest_url, limits) as rest``."""
+
+    def __init__(self, adapter: Adapter, rest_url: str, limits: Limits, *, timeout: float = 10.0) -> None:
+        self._adapter = adapter
+        self._url = rest_url.rstrip("/")
+        self._timeout = timeout
+        self._limits = limits
+        self._client: httpx.AsyncClient | None = None
+        self.limiter: WeightLimiter | None = None
+        self.latency_ms: float | None = None
+        self.requests = 0
+        self.refusals = 0
+
+    async def __aenter__(self) -> "RestClient":
+        # The limiter and the connections belong to the running loop, so they are made here.
+        self.limiter = limiter_for(self._url, self._limits)
+        self._client = httpx.AsyncClient(
+            timeout=self._timeout,
+            limits=httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=60),
+            headers={"User-Agent": "livermore"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def server_time(self, *, attempts: int = _MOST_ATTEMPTS) -> int:
+        """The exchange's clock, ms UTC."""
+        body = await self._get(self._adapter.time_request(), URGENT, attempts)
+        return self._read(lambda: self._adapter.parse_time(body))
+
+    async def symbols(self, *, attempts: int = _MOST_ATTEMPTS) -> list[SymbolInfo]:
+        """Every market the exchange lists, with its 24 h volume."""
+        bodies = [await self._get(request, NORMAL, attempts) for request in self._adapter.symbol_requests()]
+        return self._read(lambda: self._adapter.parse_symbols(bodies))
+
+    async def candles(self, symbol: str, timeframe: str, start: int, end: int, priority: int = NORMAL) -> list[Candle]:
+        """Candles that open in [start, end), ascending, without the intervals the exchange leaves out."""
+        requests = self._adapter.candles_requests(symbol, timeframe, start, end)
+        bodies = [await self._get(request, priority) for request in requests]
+        rows = self._read(lambda: self._adapter.parse_candles(bodies, symbol, timeframe))
+        step = TIMEFRAMES[timeframe]
+        unique = {row.open_time: row for row in rows if start <= row.open_time < end and row.open_time % step == 0}
+        return [unique[open_time] for open_time in sorted(unique)]
+
+    async def _get(self, request: Request, priority: int, attempts: int = _MOST_ATTEMPTS) -> bytes:
+        """The body of a 200, asked for again while asking again can help. Raises RestError."""
+        backoff = Backoff(0.5, 15.0)
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self._once(request, priority)
+            except RestError as error:
+                if error.refusal.final or attempt == attempts or error.refusal.kind == "blocked":
+                    raise
+                if error.refusal.kind not in _DEFAULT_HOLD:  # a held limiter waits, and says so, for everybody
+                    log.info("%s%s: %s; attempt %d of %d", self._url, request.path, error, attempt, attempts)
+                    await asyncio.sleep(backoff.next(0.1))
+        raise AssertionError("unreachable")
+
+    async def _once(self, request: Request, priority: int) -> bytes:
+        assert self._client is not None, "use it as a context manager"
+        assert self.limiter is not None
+        await self.limiter.take(request.weight, priority)
+        self.requests += 1
+        started = time.monotonic()
+        try:
+            response = await self._client.get(self._url + request.path, params=dict(request.params))
+        except httpx.HTTPError as error:
+            raise RestError(RestRefusal("unavailable", why(error))) from error
+        self.latency_ms = (time.monotonic() - started) * 1000
+        if response.status_code == 200:
+            return response.content
+        self.refusals += 1
+        refusal = self._adapter.refusal(response.status_code, response.headers, response.content)
+        if refusal.kind in _DEFAULT_HOLD:
+            self._hold(refusal)
+        raise RestError(refusal)
+
+    def _hold(self, refusal: RestRefusal) -> None:
+        assert self.limiter is not None
+        seconds = seconds_to_wait(refusal) or _DEFAULT_HOLD[refusal.kind]
+        if self.limiter.held_for < seconds - 1.0:
+            log.warning("%s: %s; asking nothing for %.0f s", self._url, refusal.reason, seconds)
+        self.limiter.hold(seconds)
+
+    def _read(self, parse: Callable[[], T]) -> T:
+        try:
+            return parse()
+        except BadAnswer as error:
+            raise RestError(RestRefusal("bad_answer", f"an answer that cannot be read: {error}")) from error

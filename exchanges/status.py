@@ -1,0 +1,112 @@
+"""What is known of a hosted exchange, in Redis for everybody (EXC-04): the status hash, symbol states, lifecycle events."""
+
+import os
+import socket
+import time
+from typing import Any
+
+from redis.asyncio import Redis
+
+from livermore import bus, keys
+
+TTL = 45
+HEARTBEAT = 15.0
+"""Seconds between two writes of a status that does not change."""
+
+_NUMBERS = ("connected_at", "last_heartbeat", "since", "error_at", "retry_at", "symbols", "pid")
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Status:
+    """The status of one exchange as its connector keeps it. ``write`` puts it into Redis and is its heartbeat."""
+
+    def __init__(self, exchange_id: str) -> None:
+        self.exchange_id = exchange_id
+        self.state = "idle"
+        self.since = now_ms()
+        self.connection_state = "idle"
+        self.connected_at: int | None = None
+        self.symbols = 0
+        self.warmup: float | None = None
+        self.error = ""
+        self.error_at: int | None = None
+        self.retry_at: int | None = None
+        self.counters: dict[str, int | float] = {}
+
+    def set_state(self, state: str) -> bool:
+        """Note a state; True when it is another one than before."""
+        if state == self.state:
+            return False
+        self.state, self.since = state, now_ms()
+        return True
+
+    def set_error(self, error: str) -> None:
+        self.error, self.error_at = error[:300], now_ms()
+
+    def fields(self) -> dict[Any, Any]:
+        values: dict[str, Any] = {
+            "state": self.state,
+            "since": self.since,
+            "connection_state": self.connection_state,
+            "connected_at": self.connected_at,
+            "last_heartbeat": now_ms(),
+            "symbols": self.symbols,
+            "warmup": self.warmup,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "error": self.error,
+            "error_at": self.error_at,
+            "retry_at": self.retry_at,
+            **self.counters,
+        }
+        return {name: "" if value is None else str(value) for name, value in values.items()}
+
+    async def write(self, redis: Redis) -> None:
+        fields = self.fields()
+        key = keys.exchange_status(self.exchange_id)
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.hset(key, mapping=fields)
+            pipe.expire(key, TTL)
+            pipe.expire(keys.exchange_states(self.exchange_id), TTL)
+            await pipe.execute()
+
+    async def clear(self, redis: Redis) -> None:
+        """No key means that no process hosts the exchange."""
+        await redis.delete(keys.exchange_status(self.exchange_id), keys.exchange_states(self.exchange_id))
+
+
+def read(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """A status hash as values: numbers as numbers, what is not there as None; empty for no process."""
+    values: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
+    for name in _NUMBERS:
+        if name in values:
+            values[name] = int(values[name]) if values[name].lstrip("-").isdigit() else None
+    if "warmup" in values:
+        values["warmup"] = float(values["warmup"]) if values["warmup"] else None
+    return values
+
+
+def read_all(exchange_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The status of each exchange, in one round trip. Raises what Redis raises."""
+    pipe = bus.sync().pipeline(transaction=False)
+    for exchange_id in exchange_ids:
+        pipe.hgetall(keys.exchange_status(exchange_id))
+    return {exchange_id: read(fields) for exchange_id, fields in zip(exchange_ids, pipe.execute(), strict=True)}
+
+
+async def is_hosted(exchange_id: str) -> bool:
+    """Whether a process hosts the exchange. Raises what Redis raises."""
+    client = bus.connect()
+    try:
+        return bool(await client.exists(keys.exchange_status(exchange_id)))
+    finally:
+        await client.aclose()
+
+
+async def publish_lifecycle(redis: Redis, exchange_id: str, event: str, reason: str = "", **more: Any) -> None:
+    """Say what happened to a connection (CTL-04)."""
+    message = {"type": "lifecycle", "exchange_id": exchange_id, "event": event, "at": now_ms(), "reason": reason, **more}
+    await redis.publish(keys.channel_lifecycle(exchange_id), bus.encode(message))

@@ -1,0 +1,124 @@
+"""Committing closed candles: database first, then Redis, then everybody hears of it.
+
+A batch is committed whole, in order, for as long as it takes: what cannot be stored yet waits, and nothing overtakes it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from django.db import Error as DatabaseError
+from redis.asyncio import Redis
+
+from alerts import services
+from alerts.evaluation import Draft, Evaluator
+from alerts.models import Alert
+from alerts.publishing import Publisher
+from alerts.services import CheckpointDraft, Naming
+from exchanges.pacing import Backoff
+from livermore.bus import FAILURES
+from livermore.db import db
+from market_data import store
+from market_data.candles import Bar
+from market_data.series import Series
+
+log = logging.getLogger(__name__)
+
+
+class HistoryWrite(NamedTuple):
+    """A history for the store."""
+
+    series: Series
+    bars: list[Bar]
+
+
+class Batch:
+    """What became final since the last commit."""
+
+    def __init__(self) -> None:
+        self.closes: list[store.Close] = []
+        self.drafts: list[Draft] = []
+        self.touched: dict[tuple[str, str], Series] = {}
+        self.histories: list[HistoryWrite] = []
+        self.revised: list[tuple[str, int]] = []
+
+
+class Committer:
+    """Takes batches in order. ``batch`` is the open one; ``nudge`` says that something is in it."""
+
+    def __init__(
+        self,
+        *,
+        exchange_id: str,
+        redis: Redis,
+        fence: int,
+        publisher: Publisher,
+        evaluator: Evaluator,
+        naming: dict[str, Naming],
+        on_redis_lost: Callable[[], None],
+        on_trouble: Callable[[str], None],
+    ) -> None:
+        self.exchange_id, self.fence = exchange_id, fence
+        self.publisher, self.evaluator, self.naming = publisher, evaluator, naming
+        self._redis = redis
+        self._on_redis_lost, self._on_trouble = on_redis_lost, on_trouble
+        self.batch = Batch()
+        self._filled = asyncio.Event()
+        self.commits = 0
+
+    def nudge(self) -> None:
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Commit batch after batch. Raises Fenced when another connector has taken over."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            batch, self.batch = self.batch, Batch()
+            checkpoints = [self._checkpoint(series) for series in batch.touched.values()]
+            self.publisher.add(await self._store(checkpoints, batch))
+            await self.try_redis(self._write(batch))
+            self.commits += 1
+
+    def _checkpoint(self, series: Series) -> CheckpointDraft:
+        assert series.last_open is not None
+        memory = self.evaluator.memory_state(series.symbol, series.timeframe)
+        return CheckpointDraft(series.symbol, series.timeframe, series.last_open, series.state(), memory)
+
+    async def _store(self, checkpoints: list[CheckpointDraft], batch: Batch) -> list[Alert]:
+        backoff = Backoff(0.2, 5.0)
+        while True:
+            try:
+                alerts = await db(services.closes_commit)(
+                    exchange_id=self.exchange_id,
+                    fence=self.fence,
+                    checkpoints=checkpoints,
+                    drafts=batch.drafts,
+                    revised=batch.revised,
+                    naming=self.naming,
+                )
+            except DatabaseError as error:
+                log.warning("%s: the database did not take a batch, trying again: %s", self.exchange_id, error)
+                self._on_trouble(f"the database did not take a batch: {error}")
+                await asyncio.sleep(backoff.next(0.1))
+            else:
+                return alerts
+
+    async def _write(self, batch: Batch) -> None:
+        for history in batch.histories:
+            await store.write_history(self._redis, self.exchange_id, history.series, history.bars)
+        await store.write_closes(self._redis, self.exchange_id, batch.closes)
+        await self.publisher.flush()
+        await store.publish_closes(self._redis, self.exchange_id, batch.closes)
+
+    async def try_redis(self, work: Awaitable[None]) -> bool:
+        """Do something with Redis; tell whether it answered. What was lost is filled in again when it is back."""
+        try:
+            async with asyncio.timeout(10.0):
+                await work
+        except FAILURES as error:
+            log.warning("%s: Redis did not take a write: %s", self.exchange_id, error)
+            self._on_redis_lost()
+            return False
+        return True

@@ -1,0 +1,147 @@
+"""What the commands call: from words on a command line to running exchanges, with errors that say what to do."""
+
+import asyncio
+import getpass
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+
+from exchanges import control, status
+from exchanges.models import Exchange
+from exchanges.status import Status
+from livermore import embedded
+from livermore.bus import FAILURES
+from livermore.hosting import Show, host
+
+BAR_WIDTH = 30
+
+
+@contextmanager
+def redis_ready() -> Iterator[None]:
+    """Redis for the length of a command: the embedded server, found or started, or the one of REDIS_URL. Raises CommandError."""
+    try:
+        if settings.REDIS_EMBEDDED:
+            with embedded.ensure(settings.DATA_DIR):
+                yield
+        else:
+            embedded.check(settings.REDIS_URL)
+            yield
+    except embedded.RedisUnavailableError as error:
+        raise CommandError(str(error)) from error
+
+
+def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO) -> None:
+    """Host exchanges until Ctrl-C or SIGTERM. Raises CommandError for an unknown exchange, an unreachable Redis or database."""
+    exchanges = chosen(names, also=autostart)
+    if not exchanges:
+        raise CommandError("There is no active exchange: switch one on in the admin.")
+    with redis_ready():
+        out.write(f"Hosting {', '.join(exchange.pk for exchange in exchanges)}. Ctrl-C ends it.")
+        if not autostart:
+            out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
+        show = progress_bar(sys.stderr) if sys.stderr.isatty() else progress_lines(out)
+        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show))
+        out.write("Stopped.")
+
+
+async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show) -> None:
+    loop = asyncio.get_running_loop()
+    work = asyncio.create_task(host(exchanges, autostart, show))
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        pass
+    finally:
+        await asyncio.sleep(0)
+
+
+def control_exchanges(action: str, names: Sequence[str], *, out: TextIO) -> None:
+    """Carry out a command for each exchange and print what happened. Raises CommandError where one failed."""
+    exchanges = chosen(names)
+    with redis_ready():
+        if action == "status":
+            out.write(status_table(exchanges))
+            return
+        if not names:
+            raise CommandError(f"Name what to {action}: {', '.join(exchange.pk for exchange in exchanges)}.")
+        failed = False
+        for exchange in exchanges:
+            answer = control.request_sync(exchange.pk, action, by=f"{getpass.getuser()} (exchangectl)")
+            out.write(f"{exchange.pk}: {answer.message}")
+            failed |= not answer.ok
+    if failed:
+        raise CommandError("Not everything worked; the lines above say why.")
+
+
+def chosen(names: Sequence[str], also: Sequence[str] = ()) -> list[Exchange]:
+    """The exchanges of these names, or all active ones.
+
+    Raises CommandError that lists the known ones: a misspelling has no default.
+    """
+    try:
+        known = {exchange.pk: exchange for exchange in Exchange.objects.all()}
+    except DatabaseError as error:
+        raise CommandError(f"The database cannot be read: {error}. Run `python manage.py migrate`, or check DATABASE_URL.") from error
+    unknown = [name for name in (*names, *also) if name not in known]
+    if unknown:
+        raise CommandError(f"Unknown exchange: {', '.join(unknown)}. Known: {', '.join(known)}.")
+    if names:
+        return [known[name] for name in dict.fromkeys((*names, *also))]
+    return [exchange for exchange in known.values() if exchange.active or exchange.pk in also]
+
+
+def status_table(exchanges: Sequence[Exchange]) -> str:
+    """A line an exchange: what it is doing, since when, and what is wrong."""
+    try:
+        found = status.read_all([exchange.pk for exchange in exchanges])
+    except FAILURES as error:
+        raise CommandError(f"Redis cannot be reached: {error}") from error
+    lines = []
+    for exchange in exchanges:
+        one: dict[str, Any] = found[exchange.pk]
+        if not one:
+            lines.append(f"{exchange.pk:<20} no process hosts it")
+            continue
+        beat = (status.now_ms() - (one.get("last_heartbeat") or 0)) / 1000
+        where = f"heartbeat {beat:.0f} s ago, process {one['pid']} on {one['host']}"
+        lines.append(f"{exchange.pk:<20} {one['state']:<9} {one['symbols']:>4} symbols, {where}  {one['error']}".rstrip())
+    return "\n".join(lines)
+
+
+def progress_lines(out: TextIO) -> Show:
+    """Say every quarter of a warm-up, where nobody looks at a terminal."""
+    said: dict[str, int] = {}
+
+    def show(one: Status) -> None:
+        quarter = -1 if one.state in {"idle", "offline"} else 4 if one.warmup is None else int(one.warmup * 4)
+        if quarter >= 0 and said.get(one.exchange_id, -1) != quarter:
+            out.write(f"{one.exchange_id}: warm-up {quarter * 25} %")
+            out.flush()
+        said[one.exchange_id] = quarter
+
+    return show
+
+
+def progress_bar(out: TextIO) -> Show:
+    """Draw the warm-up of all exchanges in the last line of a terminal."""
+    shares: dict[str, float | None] = {}
+
+    def show(one: Status) -> None:
+        before = dict(shares)
+        shares[one.exchange_id] = one.warmup
+        warming = {name: share for name, share in shares.items() if share is not None}
+        if shares == before:
+            return
+        bars = "  ".join(f"{name} {'█' * int(share * BAR_WIDTH):·<{BAR_WIDTH}} {share:4.0%}" for name, share in warming.items())
+        out.write(f"\r\x1b[2K{bars}")
+        out.flush()
+
+    return show

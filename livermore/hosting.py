@@ -1,0 +1,217 @@
+"""A process that hosts exchanges: idle until told to start, one connector per exchange, its status beating for everybody to see."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from redis.asyncio import Redis
+
+from alerts import services
+from alerts.services import Fenced
+from exchanges import control
+from exchanges.control import Answer
+from exchanges.lease import Lease
+from exchanges.models import Exchange
+from exchanges.pacing import Backoff
+from exchanges.rest import RestError
+from exchanges.status import HEARTBEAT, Status, publish_lifecycle
+from livermore import bus
+from livermore.bus import FAILURES
+from livermore.db import db
+from livermore.runtime import Connector
+
+log = logging.getLogger(__name__)
+
+LEASE_CHECK = 1.0
+"""Seconds between two looks at the lease; also how fast a Redis that lost its memory is noticed."""
+FIRST_WORD = 9.0
+"""Seconds a start waits to say what really happened."""
+STOPPING = 2.5
+
+Show = Callable[[Status], None]
+"""Shown after every change, for a terminal."""
+
+
+class Host:
+    """One hosted exchange. It holds the lease, answers commands, and keeps the connector going once it is started."""
+
+    def __init__(self, exchange: Exchange, redis: Redis, *, autostart: bool, show: Show) -> None:
+        self.exchange = exchange
+        self.id = exchange.pk
+        self.status = Status(exchange.pk)
+        self.connector: Connector | None = None
+        self._autostart, self._show, self._redis = autostart, show, redis
+        self._lease = Lease(redis, exchange.pk)
+        self._holds = False
+        self._told_standby = False
+        self._runner: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Hold the lease (or wait for it), and beat, until cancelled."""
+        beat = 0.0
+        try:
+            while True:
+                try:
+                    await self._check_lease()
+                    if self._holds and (beat := beat - LEASE_CHECK) <= 0:
+                        await self.status.write(self._redis)
+                        beat = HEARTBEAT if self.connector is None else LEASE_CHECK
+                except FAILURES as error:
+                    log.warning("%s: Redis cannot be reached: %s", self.id, error)
+                    beat = 0.0
+                    if self.connector is not None:
+                        self.connector.redis_lost()
+                self._show(self.status)
+                await asyncio.sleep(LEASE_CHECK)
+        finally:
+            await self._leave()
+
+    async def _check_lease(self) -> None:
+        if self._holds:
+            if await self._lease.renew():
+                return
+            if await self._lease.acquire():
+                if self.connector is not None:
+                    self.connector.redis_lost()
+                return
+            log.warning("%s: %s has taken over", self.id, await self._lease.holder() or "another process")
+            await self._stop()
+            self._holds = False
+            return
+        if await self._lease.acquire():
+            self._holds, self._told_standby = True, False
+            log.info("%s: hosted here, %s", self.id, "starting" if self._autostart else "idle until told to start")
+            if self._autostart:
+                await self._start()
+        elif not self._told_standby:
+            self._told_standby = True
+            log.warning("%s: %s runs it; waiting as its standby", self.id, await self._lease.holder() or "another process")
+
+    async def handle(self, action: str, by: str) -> Answer | None:
+        """Carry a command out. None when another process holds this exchange: it will answer."""
+        if not self._holds:
+            return None
+        log.info("%s: %s, asked by %s", self.id, action, by or "somebody")
+        async with self._lock:
+            match action:
+                case "start":
+                    return await self._start_and_tell()
+                case "stop":
+                    return await self._stop_and_tell()
+                case "restart":
+                    await self._stop()
+                    answer = await self._start_and_tell()
+                    return Answer(answer.ok, answer.message.replace("started", "restarted", 1))
+                case _:
+                    return await self._pass_on(action)
+
+    async def _start_and_tell(self) -> Answer:
+        if self.connector is not None:
+            return Answer(True, "already running")
+        connector = await self._start()
+        try:
+            async with asyncio.timeout(FIRST_WORD):
+                word = await asyncio.shield(connector.first_word)
+        except TimeoutError:
+            return Answer(True, "starting; the exchange has not answered yet")
+        return Answer(word == "started", word)
+
+    async def _stop_and_tell(self) -> Answer:
+        if self.connector is None:
+            return Answer(True, "already stopped")
+        await self._stop()
+        return Answer(True, "stopped")
+
+    async def _pass_on(self, action: str) -> Answer:
+        if self.connector is None:
+            # The database holds what was changed; a start reads it.
+            return Answer(True, "idle: it will follow at its next start")
+        try:
+            return Answer(True, await getattr(self.connector, action)())
+        except RestError as error:
+            return Answer(False, f"the exchange did not answer: {error}")
+
+    async def _start(self) -> Connector:
+        await self.exchange.arefresh_from_db()
+        connector = await self._connector()
+        self._runner = asyncio.create_task(self._keep_running(connector), name=f"{self.id} connector")
+        return connector
+
+    async def _connector(self) -> Connector:
+        fence, epoch = await db(services.sequence_take_over)(exchange_id=self.id)
+        self.status.set_state("offline")
+        self.connector = Connector(self.exchange, self._redis, self.status, fence=fence, epoch=epoch)
+        return self.connector
+
+    async def _keep_running(self, connector: Connector) -> None:
+        """Run the connector; one that fell over by our own fault is started again."""
+        backoff = Backoff(1.0, 60.0)
+        while True:
+            try:
+                await connector.run()
+            except Exception as error:
+                if (fenced := _fenced(error)) is not None:
+                    log.warning("%s: %s; stepping back", self.id, fenced)
+                    self._holds, self.connector = False, None
+                    self.status.set_state("idle")
+                    return
+                log.exception("%s: the connector fell over; it starts again", self.id)
+            self.status.set_error("the connector fell over; it starts again (the log says why)")
+            await asyncio.sleep(backoff.next(1.0))
+            connector = await self._connector()
+
+    async def _stop(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            await asyncio.wait([runner], timeout=STOPPING)
+        if self.connector is None:
+            return
+        self.connector = None
+        status = self.status
+        status.set_state("idle")
+        status.connection_state, status.connected_at, status.symbols, status.warmup, status.retry_at = "idle", None, 0, None, None
+        status.error, status.counters = "", {}
+        try:
+            async with asyncio.timeout(2.0):
+                await status.write(self._redis)
+                await publish_lifecycle(self._redis, self.id, "exchange:disconnected", "stopped")
+        except FAILURES as error:
+            log.warning("%s: could not say that it stopped: %s", self.id, error)
+
+    async def _leave(self) -> None:
+        await self._stop()
+        if not self._holds:
+            return
+        try:
+            async with asyncio.timeout(1.0):
+                await self.status.clear(self._redis)
+                await publish_lifecycle(self._redis, self.id, "exchange:offline", "its process ended")
+                await self._lease.release()
+        except FAILURES as error:
+            log.warning("%s: could not give the lease up: %s", self.id, error)
+
+
+def _fenced(error: BaseException) -> Fenced | None:
+    """The word that another connector has taken over, where that is what ended this one."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for one in error.exceptions if (found := _fenced(one)) is not None), None)
+    return error if isinstance(error, Fenced) else None
+
+
+async def host(exchanges: Sequence[Exchange], autostart: frozenset[str], show: Show = lambda status: None) -> None:
+    """Host these exchanges until cancelled; those in ``autostart`` start at once."""
+    redis = bus.connect()
+    hosts = {exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show) for exchange in exchanges}
+
+    async def handle(exchange_id: str, action: str, by: str) -> Answer | None:
+        return await hosts[exchange_id].handle(action, by) if exchange_id in hosts else None
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(control.serve(list(hosts), handle), name="control")
+            for one in hosts.values():
+                tasks.create_task(one.run(), name=f"{one.id} host")
+    finally:
+        await redis.aclose()

@@ -1,0 +1,156 @@
+"""The symbols a connector watches: joining with a warm-up, leaving, and following what people and volumes decide."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django.db import Error as DatabaseError
+
+from alerts import services as alert_services
+from alerts.services import Naming
+from exchanges.engine import Engine
+from exchanges.events import TIMEFRAMES, Candle, Channel, Stream
+from exchanges.models import Exchange
+from exchanges.rest import BACKGROUND, RestClient, RestError
+from livermore.commits import Committer
+from livermore.db import db
+from livermore.watched import Watched
+from market_data.backfill import History, NoHistory
+from market_data.models import Checkpoint
+from symbols import services
+from symbols.models import Symbol
+
+log = logging.getLogger(__name__)
+
+WARMING_AT_ONCE = 6
+WARM_UP_RETRY = 30.0
+"""Seconds before a symbol whose warm-up failed, or that has no candle yet, is asked for again."""
+LOOK_EVERY = 30.0
+"""Seconds between two looks at the database for a changed pool, should a command have been missed."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None] | None"]
+
+
+class Pool:
+    """``watched`` by symbol. A change reaches the running connection without a reconnect.
+
+    ``on_history`` takes what a warm-up brought, ``on_leave`` a symbol that nobody follows any more; ``on_change`` is told that the pool is
+    another one.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        rest: RestClient,
+        engine: Engine,
+        committer: Committer,
+        clock: Callable[[], int],
+        spawn: Spawn,
+        on_history: Callable[[Watched, History], None],
+        on_leave: Callable[[str], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.exchange = exchange
+        self.watched: dict[str, Watched] = {}
+        self.failures = 0
+        self._rest, self._engine, self._committer = rest, engine, committer
+        self._clock, self._spawn = clock, spawn
+        self._on_history, self._on_leave, self._on_change = on_history, on_leave, on_change
+        self._warming = asyncio.Semaphore(WARMING_AT_ONCE)
+        self._following = asyncio.Lock()
+
+    async def update(self, infos: list[services.SymbolInfo]) -> str:
+        """Store what the exchange lists, and follow. Says what became of it."""
+        return await self._follow(await db(services.symbols_update)(exchange=self.exchange, infos=infos))
+
+    async def reload(self) -> str:
+        """Follow what changed in the database: rules, N, policies. Says what became of it."""
+        self._committer.evaluator.rules = await db(alert_services.rules_load)()
+        await self.exchange.arefresh_from_db()
+        return await self._follow(await db(services.symbols_choose)(exchange=self.exchange))
+
+    async def reload_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self.reload()
+            except DatabaseError as error:
+                log.warning("%s: the pool could not be read again: %s", self.exchange.pk, error)
+
+    async def fetch(self, symbol: str, timeframe: str, start: int, end: int) -> list[Candle]:
+        """History, when the exchange has nothing more urgent to answer."""
+        return await self._rest.candles(symbol, timeframe, start, end, BACKGROUND)
+
+    async def _follow(self, rows: list[Symbol]) -> str:
+        async with self._following:
+            wanted = {row.symbol: row for row in rows}
+            gone = [symbol for symbol in self.watched if symbol not in wanted]
+            new = [row for symbol, row in wanted.items() if symbol not in self.watched]
+            for symbol in gone:
+                self._leave(symbol)
+            if new:
+                await self._join(new)
+            self._engine.want(Stream(channel, symbol) for symbol in self.watched for channel in Channel)
+        if new or gone:
+            self._on_change()
+        return f"{len(self.watched)} symbols, {len(new)} new, {len(gone)} gone"
+
+    async def _join(self, rows: list[Symbol]) -> None:
+        checkpoints = await db(_checkpoints)(self.exchange.pk, [row.symbol for row in rows])
+        since = self._clock() - 2 * TIMEFRAMES["1d"]
+        cooldowns = await db(alert_services.cooldowns_stored)(exchange_id=self.exchange.pk, since=since)
+        for row in rows:
+            watched = self.watched[row.symbol] = Watched(row.symbol, self.exchange.timeframes, flags_closes=self._flags_closes)
+            for checkpoint in checkpoints.get(row.symbol, []):
+                self._restore(watched, checkpoint)
+            self._committer.naming[row.symbol] = Naming(row.base, row.quote)
+        for symbol, timeframe, rule_id, label, candle_time in cooldowns:
+            self._committer.evaluator.remember(symbol, timeframe, rule_id, label, candle_time + TIMEFRAMES[timeframe])
+        for row in rows:
+            self.watched[row.symbol].warming = self._spawn(self._warm_up(self.watched[row.symbol]))
+
+    @property
+    def _flags_closes(self) -> bool:
+        return self.exchange.protocol.flags_closes
+
+    def _restore(self, watched: Watched, checkpoint: Checkpoint) -> None:
+        try:
+            watched.restore(checkpoint, self._committer.evaluator)
+        except ValueError as error:
+            log.warning("%s: %s; it starts afresh", self.exchange.pk, error)
+
+    def _leave(self, symbol: str) -> None:
+        watched = self.watched.pop(symbol)
+        for task in (watched.warming, watched.reading_back):
+            if task is not None:
+                task.cancel()
+        self._on_leave(symbol)
+
+    async def _warm_up(self, watched: Watched) -> None:
+        while not await self._warm_up_once(watched):  # noqa: ASYNC110  (nothing tells us that the exchange changed its mind)
+            await asyncio.sleep(WARM_UP_RETRY)
+
+    async def _warm_up_once(self, watched: Watched) -> bool:
+        async with self._warming:
+            try:
+                history = await watched.warm_up(self.fetch, self._clock, fills_idle=self.exchange.protocol.fills_idle)
+            except NoHistory:
+                watched.problem = "the exchange has no candle of it yet"
+                return False
+            except RestError as error:
+                self.failures += 1
+                watched.problem = f"warm-up failed: {error}"
+                log.warning("%s: %s: %s", self.exchange.pk, watched.symbol, watched.problem)
+                return False
+        watched.problem = ""
+        self._on_history(watched, history)
+        return True
+
+
+def _checkpoints(exchange_id: str, symbols: list[str]) -> dict[str, list[Checkpoint]]:
+    found: dict[str, list[Checkpoint]] = {}
+    for row in Checkpoint.objects.filter(exchange_id=exchange_id, symbol__in=symbols):
+        found.setdefault(row.symbol, []).append(row)
+    return found

@@ -1,0 +1,78 @@
+"""Redis is a cache: after it was away, or came back without its memory, everything is put there again."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+
+from exchanges.rest import RestError
+from livermore.bus import FAILURES
+from livermore.commits import Committer, HistoryWrite
+from livermore.pool import Pool, Spawn
+from livermore.watched import Watched
+from market_data import backfill, store
+from market_data.series import Series
+
+log = logging.getLogger(__name__)
+
+RETRY = 0.5
+
+
+class Refill:
+    """``lost`` says that Redis lacks something; ``run`` mends it: indicators from memory at once, candles from the exchange after it."""
+
+    def __init__(self, redis: Redis, *, pool: Pool, committer: Committer, spawn: Spawn, announce: Callable[[], Awaitable[None]]) -> None:
+        self._redis, self._pool, self._committer, self._spawn, self._announce = redis, pool, committer, spawn, announce
+        self._exchange_id = pool.exchange.pk
+        self._whole = True
+        self._wake = asyncio.Event()
+
+    def lost(self) -> None:
+        self._whole = False
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while not self._whole:
+                if await self._restore():
+                    log.info("%s: Redis is back; its candles are being filled in again", self._exchange_id)
+                else:
+                    await asyncio.sleep(RETRY)
+
+    async def _restore(self) -> bool:
+        """Whether Redis took everything that is in memory."""
+        self._whole = True
+        for watched in list(self._pool.watched.values()):
+            for series in watched.started:
+                if not await self._committer.try_redis(store.write_history(self._redis, self._exchange_id, series, [])):
+                    return False
+        self._committer.nudge()
+        await self._announce()
+        for watched in list(self._pool.watched.values()):
+            self._spawn(self.fill(watched))
+        return self._whole
+
+    async def fill(self, watched: Watched, *, all_of_it: bool = False) -> None:
+        """Fetch the candles of a symbol that Redis lacks, or all of them."""
+        for series in watched.started:
+            try:
+                held = await store.count_candles(self._redis, self._exchange_id, watched.symbol, series.timeframe)
+            except FAILURES:
+                self.lost()
+                return
+            if all_of_it or held < series.kept:
+                await self._fill_one(watched, series)
+
+    async def _fill_one(self, watched: Watched, series: Series) -> None:
+        assert series.last_open is not None
+        try:
+            bars = await backfill.refill(self._pool.fetch, symbol=watched.symbol, timeframe=series.timeframe, last_open=series.last_open)
+        except RestError as error:
+            log.info("%s: %s %s could not be filled in again: %s", self._exchange_id, watched.symbol, series.timeframe, error)
+            return
+        if watched.symbol in self._pool.watched:
+            self._committer.batch.histories.append(HistoryWrite(series, bars))
+            self._committer.nudge()

@@ -1,0 +1,349 @@
+"""The one place that knows all four apps: pumps an exchange's events into candles, indicators, rules and commits."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from redis.asyncio import Redis
+
+from alerts import services
+from alerts.evaluation import Evaluator
+from alerts.publishing import Publisher
+from exchanges import status as statuses
+from exchanges.engine import Engine
+from exchanges.events import (
+    BASE_TIMEFRAME,
+    TIMEFRAMES,
+    Alive,
+    Candle,
+    ConnectionState,
+    Event,
+    GoingAway,
+    Lifecycle,
+    Lost,
+    Refused,
+    Rejected,
+    StreamState,
+    SymbolInfo,
+    Ticker,
+)
+from exchanges.models import Exchange
+from exchanges.pacing import Backoff
+from exchanges.rest import NORMAL, URGENT, RestClient, RestError
+from exchanges.status import Status
+from livermore.commits import Committer, HistoryWrite
+from livermore.db import db
+from livermore.pool import Pool
+from livermore.refill import Refill
+from livermore.states import States
+from livermore.watched import Watched
+from market_data import store
+from market_data.backfill import History
+from market_data.candles import RECENT, STALE_AFTER, STEP, Bar
+from market_data.series import Advance
+
+log = logging.getLogger(__name__)
+
+TICKER_INTERVAL = 0.25
+"""Seconds between two prices of one symbol: at most 4 a second."""
+CHECK_INTERVAL = 0.1
+
+
+class Connector:
+    """Runs one exchange: from its sockets to committed and published alerts. ``run`` lasts until it is cancelled or fenced off.
+
+    ``first_word`` is set to what became of the first attempt to connect: "started", or why not.
+    """
+
+    def __init__(self, exchange: Exchange, redis: Redis, status: Status, *, fence: int, epoch: str) -> None:
+        self.exchange, self.status = exchange, status
+        self.clock = 0
+        self.counters: Counter[str] = Counter()
+        self.first_word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._redis = redis
+        self._adapter, limits = exchange.protocol, exchange.effective_limits
+        self._tasks = asyncio.TaskGroup()
+        self._tickers: dict[str, tuple[Ticker, int]] = {}
+        self._connections: dict[int, Lifecycle] = {}
+        self._states = States(exchange.pk, redis)
+        self._rest = RestClient(self._adapter, exchange.rest_url, limits)
+        self._engine = Engine(self._adapter, websocket_url=exchange.websocket_url, limits=limits, emit=self.on_event)
+        self._evaluator = Evaluator([])
+        self._committer = Committer(
+            exchange_id=exchange.pk,
+            redis=redis,
+            fence=fence,
+            publisher=Publisher(redis, exchange.pk, epoch),
+            evaluator=self._evaluator,
+            naming={},
+            on_redis_lost=self.redis_lost,
+            on_trouble=status.set_error,
+        )
+        self._pool = Pool(
+            exchange,
+            rest=self._rest,
+            engine=self._engine,
+            committer=self._committer,
+            clock=lambda: self.clock,
+            spawn=self._spawn,
+            on_history=self._on_history,
+            on_leave=self._on_leave,
+            on_change=self._on_pool_change,
+        )
+        self._refill = Refill(redis, pool=self._pool, committer=self._committer, spawn=self._spawn, announce=self._announce_all)
+        self.watched = self._pool.watched
+
+    async def run(self) -> None:
+        """Connect, warm up, and go on until cancelled. Raises Fenced (in a group) when another connector has taken over."""
+        async with self._rest, self._tasks as tasks:
+            self._evaluator.rules = await db(services.rules_load)()
+            await self._committer.publisher.recover()
+            self._committer.nudge()
+            tasks.create_task(self._committer.run(), name="commit")
+            tasks.create_task(self._refill.run(), name="refill")
+            await self._pool.update(await self._reach())
+            tasks.create_task(self._engine.run(), name="engine")
+            tasks.create_task(self._check_forever(), name="check")
+            tasks.create_task(self._put_tickers_out(), name="tickers")
+            tasks.create_task(self._pool.reload_forever(), name="pool")
+
+    async def _reach(self) -> list[SymbolInfo]:
+        """The exchange's clock and symbols, asked for until it answers."""
+        backoff = Backoff()
+        while True:
+            self._on_lifecycle(Lifecycle(ConnectionState.CONNECTING, statuses.now_ms()))
+            await asyncio.sleep(self._engine.budget.delay())
+            self._engine.budget.spend()
+            try:
+                self.clock = max(self.clock, await self._rest.server_time(attempts=1))
+                return await self._rest.symbols(attempts=1)
+            except RestError as error:
+                wait = max(backoff.next(1.0), error.refusal.retry_after or 0.0, self._engine.budget.delay())
+                self._on_lifecycle(Lifecycle(ConnectionState.DISCONNECTED, statuses.now_ms(), str(error), wait))
+                await asyncio.sleep(wait)
+
+    # What can be asked of it
+
+    async def reload(self) -> str:
+        """Follow what changed in the database."""
+        return await self._pool.reload()
+
+    async def resync(self) -> str:
+        """Ask the exchange for its symbols again, and follow. Raises RestError."""
+        return await self._pool.update(await self._rest.symbols())
+
+    async def backfill(self) -> str:
+        """Fill every series in Redis again from the exchange."""
+        for watched in self.watched.values():
+            self._spawn(self._refill.fill(watched, all_of_it=True))
+        return f"filling {len(self.watched)} symbols in again"
+
+    def redis_lost(self) -> None:
+        """Redis was away, or came back without its memory."""
+        self._refill.lost()
+
+    # Events
+
+    def on_event(self, event: Event) -> None:
+        """Take one event of the exchange. Returns at once: what needs waiting is done by tasks."""
+        match event:
+            case Candle():
+                self._on_candle(event)
+            case Ticker():
+                self.clock = max(self.clock, event.event_time)
+                self._tickers[event.symbol] = (event, statuses.now_ms())
+            case Alive():
+                self.clock = max(self.clock, event.event_time)
+            case Lifecycle():
+                self._on_lifecycle(event)
+            case StreamState():
+                self._on_stream(event)
+            case Rejected():
+                self._count("rejected", "a frame could not be read (%s): %s", event.reason, event.sample)
+            case Refused():
+                self.status.set_error(f"refused: {event.reason}")
+                self._count("refused", "the exchange refused: %s", event.reason)
+            case Lost():
+                self._count("lost", "%d frames were lost", event.frames)
+            case GoingAway():
+                log.info("%s: the exchange announced that it closes this connection: %s", self.exchange.pk, event.reason)
+
+    def _count(self, name: str, message: str, *args: object) -> None:
+        """Count something that should not happen, and log a sample: the first of each kind, then every power of two."""
+        self.counters[name] += 1
+        times = self.counters[name]
+        if times & (times - 1) == 0:
+            log.warning("%s: %s [%d so far]", self.exchange.pk, message % args, times)
+
+    def _on_candle(self, event: Candle) -> None:
+        self.clock = max(self.clock, event.event_time)
+        watched = self.watched.get(event.symbol)
+        if watched is not None and event.timeframe == BASE_TIMEFRAME and (bars := watched.book.on_candle(event)):
+            self._closed(watched, bars)
+
+    def _on_stream(self, event: StreamState) -> None:
+        watched = self.watched.get(event.stream.symbol)
+        if watched is not None:
+            watched.mute = "" if event.live else f"{event.stream.channel}: {event.reason}"
+
+    def _on_lifecycle(self, event: Lifecycle) -> None:
+        """Note the state of a connection, and tell everybody."""
+        self._connections[event.connection] = event
+        status, before = self.status, self.status.connection_state
+        status.connection_state = self._worst_connection()
+        more: dict[str, object] = {}
+        if event.state is ConnectionState.CONNECTED and status.connection_state == event.state:
+            if before == event.state:
+                return  # a planned replacement: nothing changed for anybody
+            status.connected_at, status.error, status.retry_at = event.at, "", None
+            self._first("started")
+        elif event.state is ConnectionState.DISCONNECTED:
+            wait = event.retry_in or 0.0
+            status.connected_at, status.retry_at = None, event.at + int(wait * 1000)
+            status.set_error(event.reason)
+            more["retry_at"] = status.retry_at
+            log.warning("%s: not connected: %s. Next attempt in %.0f s.", self.exchange.pk, event.reason, wait)
+            self._first(f"starting, but not connected yet: {event.reason}. Next attempt in {wait:.0f} s")
+        self._spawn(self._tell(f"exchange:{event.state}", event.reason, **more))
+
+    def _worst_connection(self) -> str:
+        found = {event.state for event in self._connections.values()}
+        worst_first = (ConnectionState.DISCONNECTED, ConnectionState.CONNECTING, ConnectionState.CONNECTED)
+        return str(next((state for state in worst_first if state in found), ConnectionState.IDLE))
+
+    def _first(self, word: str) -> None:
+        if not self.first_word.done():
+            self.first_word.set_result(word)
+
+    async def _tell(self, event: str, reason: str = "", **more: object) -> None:
+        async def tell() -> None:
+            await self.status.write(self._redis)
+            await statuses.publish_lifecycle(self._redis, self.exchange.pk, event, reason, **more)
+
+        await self._committer.try_redis(tell())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        try:
+            return self._tasks.create_task(work)
+        except RuntimeError:  # the connector is ending
+            work.close()
+            return None
+
+    # Closed candles
+
+    def _closed(self, watched: Watched, bars: Iterable[Bar]) -> None:
+        for bar in bars:
+            self._evaluate(watched, watched.advance(bar), recovered=False)
+        self._committer.nudge()
+
+    def _evaluate(self, watched: Watched, advances: list[Advance], *, recovered: bool) -> None:
+        """Put what closed at one moment into the open batch, with the alerts it raises.
+
+        ``recovered``: fetched by a warm-up; its alerts are delayed, and no close is announced.
+        """
+        batch = self._committer.batch
+        for advance in advances:
+            watched.readings[advance.series.timeframe] = advance.current
+        for advance in advances:
+            series = advance.series
+            batch.drafts += self._evaluator.evaluate(advance, watched.readings, self.clock, recovered=recovered)
+            batch.touched[series.symbol, series.timeframe] = series
+            if not recovered:
+                value = store.indicator_value(series, advance.current)
+                batch.closes.append(store.Close(series.symbol, series.timeframe, advance.bar, value))
+
+    def _on_history(self, watched: Watched, history: History) -> None:
+        """A warm-up ended: evaluate what was missed, then what closed meanwhile."""
+        for advance in history.missed:
+            self._evaluate(watched, [advance], recovered=True)
+        watched.note_readings()
+        batch = self._committer.batch
+        for series in watched.started:
+            batch.touched[watched.symbol, series.timeframe] = series
+            batch.histories.append(HistoryWrite(series, history.bars.get(series.timeframe, [])))
+        self._closed(watched, history.live)
+        self._spawn(self._refill.fill(watched))
+
+    async def _check_forever(self) -> None:
+        """Look for closes that are due, and for states that changed."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            for watched in self.watched.values():
+                if watched.reading_back is None and watched.book.due(self.clock) is not None:
+                    watched.reading_back = self._spawn(self._read_back(watched))
+            self._judge()
+            await self._committer.try_redis(self._states.write())
+
+    async def _read_back(self, watched: Watched) -> None:
+        """Ask REST for the candles that are due until they are final."""
+        backoff = Backoff(0.5, 5.0)
+        try:
+            while (due := watched.book.due(self.clock)) is not None:
+                if not await self._read_once(watched, *due):
+                    await asyncio.sleep(backoff.next(0.2))
+        finally:
+            watched.reading_back = None
+
+    async def _read_once(self, watched: Watched, start: int, end: int) -> bool:
+        asked = self.clock
+        priority = URGENT if watched.would_fire(self._evaluator) else NORMAL
+        try:
+            rows = await self._rest.candles(watched.symbol, BASE_TIMEFRAME, start - (RECENT - 1) * STEP, end, priority)
+        except RestError as error:
+            self._count("read_backs_failed", "a close could not be read back: %s", error)
+            self.status.set_error(f"{watched.symbol}: a close could not be read back: {error}")
+            return False
+        bars = watched.book.on_history(rows, end, asked, fills_idle=self._adapter.fills_idle)
+        self._note_revisions(watched)
+        self._closed(watched, bars)
+        self.counters["read_back"] += len(bars)
+        return bool(bars)
+
+    def _note_revisions(self, watched: Watched) -> None:
+        """A candle changed after its close: store it, count it, and mark the alerts it raised; they stay."""
+        revisions, watched.book.revisions = watched.book.revisions, []
+        batch = self._committer.batch
+        for revision in revisions:
+            self._count("revised", "%s: the candle of %d was revised", watched.symbol, revision.now.open_time)
+            batch.histories.append(HistoryWrite(watched.series[BASE_TIMEFRAME], [revision.now]))
+            batch.revised.append((watched.symbol, revision.now.open_time))
+
+    # The pool, prices and states
+
+    def _on_leave(self, symbol: str) -> None:
+        self._tickers.pop(symbol, None)
+        self._states.forget(symbol)
+        self._spawn(self._forget(symbol))
+
+    async def _forget(self, symbol: str) -> None:
+        await self._committer.try_redis(store.forget(self._redis, self.exchange.pk, symbol, TIMEFRAMES))
+
+    def _on_pool_change(self) -> None:
+        self.status.symbols = len(self.watched)
+        self._spawn(self._tell("symbols:changed"))
+
+    async def _announce_all(self) -> None:
+        self._states.changed_all()
+        await self._tell("symbols:changed")
+
+    async def _put_tickers_out(self) -> None:
+        while True:
+            await asyncio.sleep(TICKER_INTERVAL)
+            if self._tickers:
+                tickers, self._tickers = self._tickers, {}
+                await self._committer.try_redis(store.write_tickers(self._redis, self.exchange.pk, tickers.values()))
+
+    def _judge(self) -> None:
+        """The state of every symbol, and of the exchange, from what is known now."""
+        status, loaded = self.status, 0
+        connected = status.connection_state == ConnectionState.CONNECTED
+        for symbol, watched in self.watched.items():
+            loaded += watched.loaded
+            self._states.set(symbol, *watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER))
+        status.warmup = loaded / len(self.watched) if loaded < len(self.watched) else None
+        status.counters = {**self.counters, "warm_ups_failed": self._pool.failures}
+        state = "offline" if not connected else self._states.overall(warming=status.warmup is not None)
+        if status.set_state(state):
+            self._spawn(self._tell(f"exchange:{state}"))

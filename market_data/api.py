@@ -1,0 +1,103 @@
+"""/api/exchanges/{id}/symbols/{symbol}/candles/: closed candles and their indicator, as they stand in Redis."""
+
+import json
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from exchanges.api import RedisUnavailable, exchange_or_404
+from exchanges.events import TIMEFRAMES
+from exchanges.models import Exchange
+from livermore import bus, keys
+from market_data import store
+from symbols.models import Symbol
+
+
+class QuerySerializer(serializers.Serializer):
+    """``?timeframe=5m&limit=400``."""
+
+    timeframe = serializers.ChoiceField(
+        choices=list(TIMEFRAMES),
+        default="5m",
+        error_messages={"invalid_choice": f'Unknown timeframe "{{input}}"; known: {", ".join(TIMEFRAMES)}.'},
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=store.KEPT, default=400)
+
+
+class ReadingSerializer(serializers.Serializer):
+    """The indicator of the last closed candle. A value that is not defined yet is null."""
+
+    t = serializers.IntegerField(help_text="Open time of that candle, milliseconds UTC.")
+    close = serializers.FloatField()
+    macdv = serializers.FloatField(allow_null=True)
+    signal = serializers.FloatField(allow_null=True)
+    histogram = serializers.FloatField(allow_null=True)
+    atr = serializers.FloatField(allow_null=True)
+    stage = serializers.CharField()
+    seeded = serializers.BooleanField()
+    observed = serializers.IntegerField(help_text="Observed (not filled) candles behind the ATR.")
+    span = serializers.IntegerField(help_text="Candles from the first to the last observed one.")
+    reason = serializers.CharField()
+
+
+class SeriesSerializer(serializers.Serializer):
+    """``candles``: oldest first, each ``[open_time, open, high, low, close, volume, synthetic 0/1]``."""
+
+    exchange_id = serializers.CharField()
+    symbol = serializers.CharField()
+    timeframe = serializers.CharField()
+    state = serializers.CharField(help_text="live, warming, stale, gap, halted or offline")
+    reason = serializers.CharField()
+    candles = serializers.ListField(child=serializers.ListField(child=serializers.FloatField()))
+    indicator = ReadingSerializer(allow_null=True)
+
+
+class CandlesView(APIView):
+    """Candles of a symbol and its MACD-V. The symbol is the exchange's own spelling, slashes included."""
+
+    @extend_schema(
+        operation_id="candles_retrieve",
+        parameters=[QuerySerializer, OpenApiParameter("symbol", OpenApiTypes.STR, OpenApiParameter.PATH)],
+        responses=SeriesSerializer,
+    )
+    def get(self, request: Request, exchange_id: str, symbol: str) -> Response:
+        exchange = exchange_or_404(exchange_id)
+        query = QuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        _require_symbol(exchange, symbol)
+        try:
+            return Response(_series(exchange.pk, symbol, user_id=request.user.pk, **query.validated_data))
+        except bus.FAILURES as error:
+            raise RedisUnavailable from error
+
+
+def _require_symbol(exchange: Exchange, symbol: str) -> None:
+    # PostgreSQL refuses a NUL in a text; no symbol has one.
+    if "\0" in symbol or not Symbol.objects.filter(exchange=exchange, symbol=symbol).exists():
+        raise NotFound(f"{exchange.pk} lists no {symbol!r}: /api/symbols/?exchange={exchange.pk} has its symbols, in its own spelling.")
+
+
+def _series(exchange_id: str, symbol: str, *, timeframe: str, limit: int, user_id: int) -> dict[str, Any]:
+    return {
+        "exchange_id": exchange_id,
+        "symbol": symbol,
+        "timeframe": timeframe,
+        **_state(exchange_id, symbol),
+        "candles": store.read_candles(exchange_id, symbol, timeframe, limit=limit, user_id=user_id),
+        "indicator": store.read_indicator(exchange_id, symbol, timeframe, user_id=user_id),
+    }
+
+
+def _state(exchange_id: str, symbol: str) -> dict[str, str]:
+    """What the connector last said about the symbol: data nobody keeps current must not look live."""
+    value = bus.sync().hget(keys.exchange_states(exchange_id), symbol)
+    if value is None:
+        return {"state": "offline", "reason": "no process follows this symbol"}
+    said = json.loads(value)
+    return {"state": said["state"], "reason": said.get("reason", "")}

@@ -1,0 +1,142 @@
+"""Warm-up and refill: history from REST into series, so that live candles can follow without a gap.
+
+Live frames are held by the ``Book`` meanwhile. Longer timeframes are fetched first and the 5m candles last: what closes during the
+warm-up is then summed from 5m candles like any later close.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Candle
+from market_data.candles import QUIET_GRACE, STEP, Bar, Book, Longer, filled
+from market_data.series import HISTORY_BARS, Advance, Series
+
+
+class Fetch(Protocol):
+    """Closed and forming candles that open in [start, end), ascending; raises exchanges.rest.RestError."""
+
+    def __call__(self, symbol: str, timeframe: str, start: int, end: int) -> Awaitable[Sequence[Candle]]: ...
+
+
+class History(NamedTuple):
+    """What a warm-up brought.
+
+    ``bars``: by timeframe, for the store. ``missed``: closed candles after a checkpoint, in the order of their closes; they are still to be
+    evaluated. ``live``: 5m candles that became final while the history was fetched.
+    """
+
+    bars: dict[str, list[Bar]]
+    missed: list[Advance]
+    live: list[Bar]
+
+
+class NoHistory(Exception):
+    """The exchange has no candle of this symbol yet."""
+
+
+async def warm_up(
+    fetch: Fetch,
+    *,
+    symbol: str,
+    series: Mapping[str, Series],
+    book: Book,
+    longer: Longer,
+    clock: Callable[[], int],
+    fills_idle: bool,
+) -> History:
+    """Bring every series of a symbol up to the exchange's clock and start its book.
+
+    A series with a checkpoint (``last_open`` set) goes on from there and its new candles are ``missed``; one without, or too far behind,
+    starts afresh with HISTORY_BARS candles, of which none is evaluated. Raises NoHistory, and what ``fetch`` raises.
+    """
+    cold: set[str] = set()
+    bars: dict[str, list[Bar]] = {}
+    advances: list[Advance] = []
+    for timeframe in sorted(longer.timeframes, key=TIMEFRAMES.__getitem__, reverse=True):
+        one = series[timeframe]
+        if _start_afresh(one, _end(clock(), one.step)):
+            cold.add(timeframe)
+        elif _covered_by_base(one, clock()):
+            continue
+        bars[timeframe], done = await _bring(fetch, symbol, one, _end(clock(), one.step), fills_idle)
+        advances += done
+    base = series[BASE_TIMEFRAME]
+    end = _end(clock(), STEP)
+    if _start_afresh(base, end):
+        cold.add(BASE_TIMEFRAME)
+    # The whole reach, even for a fresh checkpoint: the longer candles that are forming need all their parts.
+    rows = await fetch(symbol, BASE_TIMEFRAME, end - HISTORY_BARS * STEP, end)
+    history = filled(rows, STEP, end, to_end=not fills_idle)
+    if not history:
+        raise NoHistory(symbol)
+    bars[BASE_TIMEFRAME] = history
+    advances += _replay(history, series, longer, whole_life=history[0].open_time > end - (HISTORY_BARS - 1) * STEP)
+    missed = sorted(
+        (advance for advance in advances if advance.series.timeframe not in cold),
+        key=lambda advance: (advance.bar.open_time + advance.series.step, advance.series.step),
+    )
+    return History(bars, missed, book.start(history[-1]))
+
+
+def _end(clock: int, step: int) -> int:
+    """The end of the last interval that is closed and settled."""
+    return (clock - QUIET_GRACE) // step * step
+
+
+def _start_afresh(series: Series, end: int) -> bool:
+    """Whether a series has nothing to go on from; one that is too far behind forgets what it knew."""
+    if series.last_open is not None and end - series.last_open <= HISTORY_BARS * series.step:
+        return False
+    series.reset()
+    return True
+
+
+def _covered_by_base(series: Series, clock: int) -> bool:
+    """Whether the 5m history reaches back to where this series stopped: then it needs no request of its own."""
+    assert series.last_open is not None
+    return series.last_open + series.step >= _end(clock, STEP) - (HISTORY_BARS - 1) * STEP
+
+
+async def _bring(fetch: Fetch, symbol: str, series: Series, end: int, fills_idle: bool) -> tuple[list[Bar], list[Advance]]:
+    """Fetch what a longer series lacks and advance it. Returns its bars and what they did."""
+    start = end - HISTORY_BARS * series.step if series.last_open is None else series.last_open + series.step
+    rows = await fetch(symbol, series.timeframe, start, end)
+    bars = _joined_to(series, filled(rows, series.step, end, to_end=not fills_idle))
+    if series.last_open is None and bars:
+        series.whole_life = bars[0].open_time > start + series.step
+    return bars, [series.advance(bar) for bar in bars]
+
+
+def _joined_to(series: Series, bars: list[Bar]) -> list[Bar]:
+    """The bars after the last one of ``series``, idle intervals in between filled in."""
+    if series.last_open is None or series.last_close is None or not bars:
+        return bars
+    close = series.last_close
+    last = Bar(series.last_open, close, close, close, close, 0.0, True)
+    between: list[Bar] = []
+    while last.open_time + series.step < bars[0].open_time:
+        last = last.filler(series.step)
+        between.append(last)
+    return between + [bar for bar in bars if bar.open_time > series.last_open]
+
+
+def _replay(history: list[Bar], series: Mapping[str, Series], longer: Longer, *, whole_life: bool) -> list[Advance]:
+    """Advance the 5m series, and the longer ones by what the 5m candles close."""
+    base = series[BASE_TIMEFRAME]
+    if base.last_open is None:
+        base.whole_life = whole_life
+    advances = [base.advance(bar) for bar in _joined_to(base, history)]
+    for place, part in enumerate(history):
+        for timeframe, bar in longer.add(part, first_ever=whole_life and place == 0):
+            one = series[timeframe]
+            one.whole_life |= whole_life and one.last_open is None
+            if one.last_open is None or bar.open_time == one.last_open + one.step:
+                advances.append(one.advance(bar))
+    return advances
+
+
+async def refill(fetch: Fetch, *, symbol: str, timeframe: str, last_open: int) -> list[Bar]:
+    """The last HISTORY_BARS closed candles up to ``last_open``, for a store that lost them."""
+    step = TIMEFRAMES[timeframe]
+    end = last_open + step
+    return filled(await fetch(symbol, timeframe, end - HISTORY_BARS * step, end), step, end, to_end=True)

@@ -1,0 +1,109 @@
+"""Symbols in the admin. The exchange writes them; people decide only which are watched."""
+
+from functools import partial
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.decorators import display
+
+from exchanges.admin import exchange_label
+from symbols.models import Policy, Symbol
+from symbols.services import symbols_set_policy
+
+
+@admin.register(Symbol)
+class SymbolAdmin(ModelAdmin):
+    list_display = ["symbol", "on", "tier_label", "rank", "policy_label", "tradable", "last_price", "turnover", "change"]
+    list_filter = [
+        ("exchange", RelatedDropdownFilter),
+        ("tier", ChoicesDropdownFilter),
+        ("policy", ChoicesDropdownFilter),
+        "tradable",
+    ]
+    list_select_related = ["exchange"]
+    search_fields = ["symbol", "base"]
+    ordering = ["exchange_id", F("rank").asc(nulls_last=True), "symbol"]
+    actions = ["by_volume", "always", "never"]
+    radio_fields = {"policy": admin.HORIZONTAL}
+    fieldsets = [
+        (None, {"fields": ["symbol", "exchange", "policy"]}),
+        ("As the exchange lists it", {"fields": ["base", "quote", "tradable", "status", "alias_of", "price_increment"]}),
+        ("Market", {"fields": ["price", "volume_24h", "quote_volume_24h", "change_24h", "rank", "tier", "updated_at"]}),
+    ]
+    readonly_fields = [field.name for field in Symbol._meta.fields if field.name not in {"id", "policy"}]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """The exchange's own list is where symbols come from."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Symbol, form: ModelForm, change: bool) -> None:
+        """Decide once the page's transaction is over: the connector reads the database when it is told."""
+        if form.has_changed():
+            transaction.on_commit(partial(self.decide, request, [obj.pk], obj.policy))
+
+    def decide(self, request: HttpRequest, ids: list[int], policy: str) -> None:
+        changed, answer = symbols_set_policy(ids=ids, policy=policy, by=request.user.get_username())
+        if changed:
+            self.message_user(request, f"{changed} now watched: {Policy(policy).label}. {answer}".strip())
+        else:
+            self.message_user(request, f"Nothing changed: watched “{Policy(policy).label}” already.", messages.INFO)
+
+    def decide_selected(self, request: HttpRequest, queryset: QuerySet[Symbol], policy: Policy) -> None:
+        rows = list(queryset.exclude(policy=policy))
+        self.decide(request, [row.pk for row in rows], policy)
+        if rows:
+            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, f"watched: {policy.label}")
+
+    @admin.action(description="Watch by volume (auto)", permissions=["change"])
+    def by_volume(self, request: HttpRequest, queryset: QuerySet[Symbol]) -> None:
+        self.decide_selected(request, queryset, Policy.AUTO)
+
+    @admin.action(description="Watch always (pin)", permissions=["change"])
+    def always(self, request: HttpRequest, queryset: QuerySet[Symbol]) -> None:
+        self.decide_selected(request, queryset, Policy.PINNED)
+
+    @admin.action(description="Watch never (exclude)", permissions=["change"])
+    def never(self, request: HttpRequest, queryset: QuerySet[Symbol]) -> None:
+        self.decide_selected(request, queryset, Policy.EXCLUDED)
+
+    @display(description="exchange", ordering="exchange")
+    def on(self, symbol: Symbol) -> str:
+        return exchange_label(symbol.exchange)
+
+    @display(description="tier", ordering="tier", label={"Tier 1": "success"}, empty_value="")
+    def tier_label(self, symbol: Symbol) -> str | None:
+        return symbol.get_tier_display()
+
+    @display(description="watched", ordering="policy", label={"always": "info", "never": "danger"})
+    def policy_label(self, symbol: Symbol) -> str:
+        return symbol.get_policy_display()
+
+    @display(description="price", ordering="price")
+    def last_price(self, symbol: Symbol) -> str:
+        return "-" if symbol.price is None else f"{symbol.price:,.10g}"
+
+    @display(description="24 h turnover", ordering="quote_volume_24h")
+    def turnover(self, symbol: Symbol) -> str:
+        if symbol.quote_volume_24h is None:
+            return "-"
+        exact = f"{symbol.quote_volume_24h:,.2f} {symbol.quote}"
+        return format_html('<span title="{}">{} {}</span>', exact, _short(symbol.quote_volume_24h), symbol.quote)
+
+    @display(description="24 h change", ordering="change_24h")
+    def change(self, symbol: Symbol) -> str:
+        return "-" if symbol.change_24h is None else f"{symbol.change_24h:+.2f} %"
+
+
+def _short(number: float) -> str:
+    """1234567 as 1.2 M."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.1f} {letter}"
+    return f"{number:.1f}"
