@@ -182,16 +182,14 @@ class RestRefusal(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """What the exchange allows us. Rows of the admin override these by name."""
+    """What the exchange allows, as published; the engine keeps a margin below it. Rows of the admin override these by name."""
 
     messages_per_second: float
     """Outgoing websocket messages, a connection."""
     connects_per_5min: int
     streams_per_connection: int
-    symbols_per_message: int
     rest_weight_per_minute: int
     rest_burst: int
     """How much weight may be spent at once."""
-    candles_per_request: int
     max_connection_age: int = 0
     """Seconds after which the exchange cuts a connection; 0 where it has no such rule."""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 URGENT, NORMAL, BACKGROUND = 0, 1, 2
 """Priorities: a read-back that would fire; other closes; warm-up and refill."""
 
+SHARE = 0.9
+"""Of the published budget we spend: other programs of this address may use the exchange too."""
 _MOST_ATTEMPTS = 5
 _DEFAULT_HOLD = {"rate_limited": 5.0, "banned": 120.0}
 
@@ -41,10 +43,10 @@ def limiter_for(rest_url: str, limits: Limits) -> WeightLimiter:
     """The limiter of a host: rows that share a host and a process share its budget."""
     parts = urlsplit(rest_url)
     key = f"{parts.netloc}{parts.path}" if parts.hostname in {"127.0.0.1", "localhost", "::1"} else parts.netloc
-    limiter = _limiters.get(key)
-    if limiter is None or (limiter.per_minute, limiter.burst) != (limits.rest_weight_per_minute, limits.rest_burst):
+    limiter, per_minute = _limiters.get(key), limits.rest_weight_per_minute * SHARE
+    if limiter is None or (limiter.per_minute, limiter.burst) != (per_minute, limits.rest_burst):
         held = limiter.held_for if limiter else 0.0
-        limiter = _limiters[key] = WeightLimiter(limits.rest_weight_per_minute, limits.rest_burst)
+        limiter = _limiters[key] = WeightLimiter(per_minute, limits.rest_burst)
         limiter.hold(held)
     return limiter
 

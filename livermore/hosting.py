@@ -133,7 +133,7 @@ class Host:
             return Answer(False, f"the exchange did not answer: {error}")
 
     async def _start(self) -> Connector:
-        await self.exchange.arefresh_from_db()
+        await db(self.exchange.refresh_from_db)()
         connector = await self._connector()
         self._runner = asyncio.create_task(self._keep_running(connector), name=f"{self.id} connector")
         return connector

@@ -68,7 +68,7 @@ class Pool:
     async def reload(self) -> str:
         """Follow what changed in the database: rules, N, policies. Says what became of it."""
         self._committer.evaluator.rules = await db(alert_services.rules_load)()
-        await self.exchange.arefresh_from_db()
+        await db(self.exchange.refresh_from_db)()
         return await self._follow(await db(services.symbols_choose)(exchange=self.exchange))
 
     async def reload_forever(self) -> None:

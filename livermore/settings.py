@@ -153,6 +153,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if not DEMO:
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", True) else None
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
@@ -188,6 +189,16 @@ UNFOLD = {
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "THEME": None,
+    "COLORS": {
+        # The accent of the pages, in the eleven steps Unfold asks for.
+        "primary": {
+            str(step): f"oklch({lightness} {chroma} 255)"
+            for step, lightness, chroma in (
+                (50, 0.97, 0.014), (100, 0.93, 0.03), (200, 0.88, 0.06), (300, 0.81, 0.1), (400, 0.75, 0.11), (500, 0.65, 0.15),
+                (600, 0.55, 0.17), (700, 0.5, 0.16), (800, 0.42, 0.13), (900, 0.38, 0.1), (950, 0.28, 0.07),
+            )
+        },
+    },
 }
 
 # daphne calls logging.basicConfig(): without a root logger of our own it would decide the format.

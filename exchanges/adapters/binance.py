@@ -48,16 +48,15 @@ hosts = (
 flags_closes = True
 fills_idle = True
 limits = Limits(
-    messages_per_second=4,
-    connects_per_5min=60,
-    streams_per_connection=1000,
-    symbols_per_message=100,
-    rest_weight_per_minute=4800,
+    messages_per_second=5,
+    connects_per_5min=300,
+    streams_per_connection=1024,
+    rest_weight_per_minute=6000,
     rest_burst=1200,
-    candles_per_request=1000,
     max_connection_age=86_400,
 )
 timeframes = {"5m": "5m", "15m": "15m", "1h": "1h", "4h": "4h", "1d": "1d"}
+_STREAMS_A_MESSAGE, _ROWS = 100, 1000
 _STEPS = {"1m": 60_000, **TIMEFRAMES}
 _SUFFIX = {Channel.CANDLES: "@kline_5m", Channel.TICKER: "@ticker"}
 
@@ -136,7 +135,7 @@ def _messages(method: str, streams: Iterable[Stream], request: int) -> list[tupl
             _encode({"method": method, "params": [s.symbol.lower() + _SUFFIX[s.channel] for s in chunk], "id": request + at}).decode(),
             tuple(chunk),
         )
-        for at, chunk in enumerate(wire.chunks(list(streams), limits.symbols_per_message))
+        for at, chunk in enumerate(wire.chunks(list(streams), _STREAMS_A_MESSAGE))
     ]
 
 
@@ -287,11 +286,11 @@ def candles_requests(symbol: str, timeframe: str, start: int, end: int) -> list[
                 ("interval", timeframes[timeframe]),
                 ("startTime", str(first)),
                 ("endTime", str(last - 1)),
-                ("limit", str(limits.candles_per_request)),
+                ("limit", str(_ROWS)),
             ),
             weight=2,
         )
-        for first, last in wire.windows(start, end, TIMEFRAMES[timeframe], limits.candles_per_request)
+        for first, last in wire.windows(start, end, TIMEFRAMES[timeframe], _ROWS)
     ]
 
 

@@ -62,7 +62,12 @@ def test_a_reversal_from_overbought_has_its_own_buffer():
 def test_a_reversal_fires_once_an_excursion():
     deep = [(-170.0, 0.0), (-170.0, 20.0), (-165.0, 20.0), (-160.0, 20.0)]
     assert fired(deep) == [["reversal_oversold"], [], []]
-    assert fired([*deep, (-140.0, 20.0), (-149.0, 0.0), (-170.0, 0.0), (-170.0, 20.0)])[3:] == [[], [], ["level_-150"], ["reversal_oversold"]]
+    assert fired([*deep, (-140.0, 20.0), (-149.0, 0.0), (-170.0, 0.0), (-170.0, 20.0)])[3:] == [
+        [],
+        [],
+        ["level_-150"],
+        ["reversal_oversold"],
+    ]
 
 
 def test_a_new_level_arms_the_reversal_again():

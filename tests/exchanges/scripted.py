@@ -18,10 +18,8 @@ LIMITS = Limits(
     messages_per_second=200,
     connects_per_5min=300,
     streams_per_connection=100,
-    symbols_per_message=100,
     rest_weight_per_minute=60_000,
     rest_burst=1000,
-    candles_per_request=1000,
 )
 
 Script = Callable[[ServerConnection], Awaitable[None]]

@@ -1,0 +1,94 @@
+"""The first rows of the exchanges table, with figures as published 2026-02. A row that is there is left as it is."""
+
+from decimal import Decimal
+
+from django.db import migrations
+
+ALL_TIMEFRAMES = ["5m", "15m", "1h", "4h", "1d"]
+COINBASE_PAGE = "https://www.coinbase.com/advanced-trade/spot/{base}-{quote}"
+BINANCE_PAGE = "https://www.binance.com/en/trade/{base}_{quote}?type=spot"
+SANDBOX = {
+    "limits": {"rest_weight_per_minute": 60_000, "rest_burst": 1_000},
+    "timeframes": ALL_TIMEFRAMES,
+    "top_n": 24,
+    "is_sandbox": True,
+}
+
+ROWS = {
+    "coinbase": {
+        "name": "Coinbase Advanced Trade",
+        "adapter": "coinbase",
+        "websocket_url": "wss://advanced-trade-ws.coinbase.com",
+        "rest_url": "https://api.coinbase.com",
+        "limits": {"messages_per_second": 8},
+        "maker_fee": Decimal("0.006"),
+        "taker_fee": Decimal("0.012"),
+        "timeframes": ALL_TIMEFRAMES,
+        "trade_url_template": COINBASE_PAGE,
+        "top_n": 50,
+    },
+    "binance": {
+        "name": "Binance",
+        "adapter": "binance",
+        "websocket_url": "wss://stream.binance.com:9443",
+        "rest_url": "https://api.binance.com",
+        "limits": {
+            "rest_weight_per_minute": 6000,
+            "connects_per_5min": 300,
+            "messages_per_second": 5,
+            "streams_per_connection": 1024,
+        },
+        "maker_fee": Decimal("0.001"),
+        "taker_fee": Decimal("0.001"),
+        "geo_restrictions": {"deny": ["US"], "note": "HTTP 451 from the US: use binance-us"},
+        "timeframes": ALL_TIMEFRAMES,
+        "trade_url_template": BINANCE_PAGE,
+        "top_n": 50,
+    },
+    "binance-us": {
+        "name": "Binance.US",
+        "adapter": "binance",
+        "websocket_url": "wss://stream.binance.us:9443",
+        "rest_url": "https://api.binance.us",
+        "limits": {"rest_weight_per_minute": 1200},
+        "maker_fee": Decimal("0.001"),
+        "taker_fee": Decimal("0.001"),
+        "geo_restrictions": {"allow": ["US"]},
+        "timeframes": ALL_TIMEFRAMES,
+        "trade_url_template": "https://www.binance.us/spot-trade/{base_lower}_{quote_lower}",
+        "top_n": 50,
+    },
+    "coinbase-sandbox": {
+        "name": "Coinbase (simulated)",
+        "adapter": "coinbase",
+        "websocket_url": "ws://127.0.0.1:8791/coinbase-sandbox",
+        "rest_url": "http://127.0.0.1:8792/coinbase-sandbox",
+        "maker_fee": Decimal("0.006"),
+        "taker_fee": Decimal("0.012"),
+        "trade_url_template": COINBASE_PAGE,
+        **SANDBOX,
+    },
+    "binance-sandbox": {
+        "name": "Binance (simulated)",
+        "adapter": "binance",
+        "websocket_url": "ws://127.0.0.1:8791/binance-sandbox",
+        "rest_url": "http://127.0.0.1:8792/binance-sandbox",
+        "maker_fee": Decimal("0.001"),
+        "taker_fee": Decimal("0.001"),
+        "trade_url_template": BINANCE_PAGE,
+        **SANDBOX,
+    },
+}
+
+
+def seed(apps, schema_editor):
+    exchange = apps.get_model("exchanges", "Exchange")
+    for slug, row in ROWS.items():
+        exchange.objects.using(schema_editor.connection.alias).get_or_create(id=slug, defaults=row)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("exchanges", "0001_initial")]
+
+    # Going back keeps the rows: alerts and users may refer to them, and going forward again finds them.
+    operations = [migrations.RunPython(seed, migrations.RunPython.noop)]

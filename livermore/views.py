@@ -1,0 +1,111 @@
+"""Pages that belong to no app: health, the password, and the answers for what was not found or broke."""
+
+import logging
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import PasswordChangeView
+from django.contrib.messages.views import SuccessMessageMixin
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
+from django.urls import Resolver404, resolve, reverse_lazy
+from django.views import defaults
+from django.views.decorators.cache import never_cache
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from livermore import bus
+
+log = logging.getLogger(__name__)
+
+
+@login_not_required
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    """This process answers. Says nothing about what it depends on: see readyz."""
+    return JsonResponse({"ok": True})
+
+
+@login_not_required
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Whether database and Redis answer; 503 and which one where they do not."""
+    answers = {"database": _database_answers(), "redis": _redis_answers()}
+    ok = all(answers.values())
+    return JsonResponse({"ok": ok, **answers}, status=200 if ok else 503)
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        log.warning("the database does not answer: %s", error)
+        return False
+    return True
+
+
+def _redis_answers() -> bool:
+    try:
+        bus.sync().ping()
+    except bus.FAILURES as error:
+        log.warning("Redis does not answer: %s", error)
+        return False
+    return True
+
+
+@login_not_required
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For pages that name no icon: the admin's and Swagger's."""
+    return redirect(static("livermore/icons/favicon.svg"))
+
+
+class PasswordChange(SuccessMessageMixin, PasswordChangeView):
+    """A person's own password; other sessions of theirs end with it."""
+
+    template_name = "registration/password_change.html"
+    success_url = reverse_lazy("dashboard")
+    success_message = "Your password was changed."
+
+
+class ApiNotFound(APIView):
+    """Everything under /api/ that is no endpoint: JSON, for whoever is logged in."""
+
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not _exists(f"{request.path_info}/"):
+            raise NotFound(f"There is no {request.path_info} here: /api/docs/ lists what there is.")
+        if request.method not in {"GET", "HEAD"}:
+            raise NotFound(f"Paths end with a slash: {request.path_info}/")
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        query = request.META["QUERY_STRING"]
+        return redirect(f"{request.path}/{'?' if query else ''}{query}")
+
+
+def _exists(path: str) -> bool:
+    try:
+        return resolve(path).func is not api_not_found
+    except Resolver404:
+        return False
+
+
+api_not_found = ApiNotFound.as_view()
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"detail": "Not found."}, status=404)
+    return defaults.page_not_found(request, exception)
+
+
+@login_not_required
+def failed(request: HttpRequest) -> HttpResponse:
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"detail": "The server failed on this request; its log says why."}, status=500)
+    return defaults.server_error(request)

@@ -1,0 +1,180 @@
+"""/api/alerts/: the record of what fired."""
+
+import pytest
+
+from alerts.models import Alert, AlertRule, ExchangeSequence
+from tests import seeds
+from tests.people import browser
+
+LIST = "/api/alerts/"
+START = 1_790_000_100_000
+
+
+@pytest.fixture(autouse=True)
+def _world(db):
+    seeds.restore()
+
+
+def alert(number: int, exchange_id: str = "coinbase", **more: object) -> Alert:
+    fields = {
+        "symbol": "BTC-USD",
+        "timeframe": "5m",
+        "trigger_label": "level_150",
+        "direction": "up",
+        "candle_time": START + number * 300_000,
+        "triggered_at": START + number * 300_000 + 301_000,
+        **more,
+    }
+    return Alert.objects.create(
+        exchange_id=exchange_id,
+        number=number,
+        uid=f"{exchange_id}|{fields['symbol']}|{fields['timeframe']}|1.1|{fields['trigger_label']}|{fields['candle_time']}",
+        rule=AlertRule.objects.get(),
+        rule_version=1,
+        base="BTC",
+        quote="USD",
+        trigger_value=151.25,
+        previous_value=149.0,
+        signal_delta=None,
+        price=64210.5,
+        published_at=START + 1,
+        stage="rallying",
+        bias="bullish",
+        timeframes=[{"timeframe": "5m", "macdv": 151.25, "stage": "rallying"}],
+        **fields,
+    )
+
+
+def ids(answer) -> list[int]:
+    return [row["id"] for row in answer.json()["results"]]
+
+
+def test_an_alert_has_the_shape_of_the_message_on_the_socket():
+    ExchangeSequence.objects.create(exchange_id="coinbase", last_number=1, epoch="e1")
+    row = alert(1)
+    expected = {
+        "type": "alert",
+        "id": 1,
+        "epoch": "e1",
+        "uid": f"coinbase|BTC-USD|5m|1.1|level_150|{START + 300_000}",
+        "source_exchange_id": "coinbase",
+        "symbol": "BTC-USD",
+        "base": "BTC",
+        "quote": "USD",
+        "timeframe": "5m",
+        "alert_type": "macdv",
+        "trigger_label": "level_150",
+        "direction": "up",
+        "trigger_value": 151.25,
+        "signal_delta": None,
+        "price": 64210.5,
+        "candle_time": START + 300_000,
+        "triggered_at": START + 601_000,
+        "published_at": START + 1,
+        "delayed": False,
+        "revised": False,
+        "stage": "rallying",
+        "bias": "bullish",
+        "timeframes": [{"timeframe": "5m", "macdv": 151.25, "stage": "rallying"}],
+        "elsewhere": [],
+    }
+    client = browser("viewer")
+    assert client.get(f"{LIST}{row.uid}/").json() == expected
+    assert client.get(LIST).json() == {"count": 1, "next": None, "previous": None, "results": [expected]}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", [5, 4, 3, 2, 1]),
+        ("?exchange=coinbase", [3, 2, 1]),
+        ("?exchange=coinbase&since=1", [3, 2]),
+        ("?exchange=coinbase&since=3", []),
+        ("?symbol=ETH-USD", [2]),
+        ("?timeframe=1h", [3]),
+        ("?trigger_label=reversal_oversold", [4]),
+        ("?direction=down", [5]),
+        ("?delayed=true", [4]),
+        (f"?candle_from={START + 600_000}&candle_to={START + 900_000}", [3, 2]),
+        ("?ordering=number", [1, 2, 3, 4, 5]),
+        ("?ordering=-candle_time&page_size=2", [5, 4]),
+        ("?page_size=2&page=3", [1]),
+    ],
+)
+def test_the_list_can_be_filtered_ordered_and_paged(query, expected):
+    alert(1)
+    alert(2, symbol="ETH-USD")
+    alert(3, timeframe="1h")
+    alert(4, "binance", trigger_label="reversal_oversold", delayed=True)
+    alert(5, "binance", direction="down")
+    assert ids(browser("viewer").get(LIST + query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?since=5", {"since": ["Name the exchange too: ids count per exchange."]}),
+        ("?exchange=coinbase&since=x", {"since": ["Enter a whole number."]}),
+        ("?exchange=coinbase&since=-1", {"since": ["Ensure this value is greater than or equal to 0."]}),
+        (f"?candle_from={2**63}", {"candle_from": [f"Ensure this value is less than or equal to {2**63 - 1}."]}),
+        ("?timeframe=1m", {"timeframe": ["Select a valid choice. 1m is not one of the available choices."]}),
+        ("?direction=sideways", {"direction": ["Select a valid choice. sideways is not one of the available choices."]}),
+        ("?symbol=%00", {"symbol": ["Null characters are not allowed."]}),
+        (
+            "?exchange=mtgox",
+            {"exchange": ["unknown exchange 'mtgox'; known: binance, binance-us, coinbase, binance-sandbox, coinbase-sandbox"]},
+        ),
+    ],
+)
+def test_a_filter_with_a_wrong_value_is_an_error(query, expected):
+    answer = browser("viewer").get(LIST + query)
+    assert (answer.status_code, answer.json()) == (400, expected)
+
+
+def test_a_page_holds_at_most_500_and_needs_the_same_queries_for_each(django_assert_num_queries):
+    Alert.objects.bulk_create(_many(501))
+    client = browser("viewer")
+    with django_assert_num_queries(5):  # session, user, epochs, count, rows
+        answer = client.get(f"{LIST}?page_size=10000")
+    assert (answer.json()["count"], len(answer.json()["results"])) == (501, 500)
+
+
+def _many(count: int) -> list[Alert]:
+    first = alert(1)
+    first.delete()
+    values = {
+        field.attname: getattr(first, field.attname) for field in Alert._meta.concrete_fields if field.name not in {"id", "number", "uid"}
+    }
+    return [Alert(number=number, uid=f"u{number}", **values) for number in range(1, count + 1)]
+
+
+def test_alerts_of_one_moment_come_in_one_order_over_all_pages():
+    Alert.objects.bulk_create(_many(6))
+    client = browser("viewer")
+    pages = [ids(client.get(f"{LIST}?ordering=candle_time&page_size=2&page={page}")) for page in (1, 2, 3)]
+    assert pages == [[6, 5], [4, 3], [2, 1]]
+
+
+@pytest.mark.parametrize("uid", ["nothing", "a%00b", "a/b|c", "x" * 3000])
+def test_an_alert_that_is_not_there_is_a_404(uid):
+    answer = browser("viewer").get(f"{LIST}{uid}/")
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("There is no alert ")
+
+
+def test_an_alert_of_a_symbol_with_a_slash_is_found():
+    row = alert(1, symbol="BTC/USD")
+    assert browser("viewer").get(f"{LIST}{row.uid}/").json()["uid"] == row.uid
+
+
+@pytest.mark.parametrize(("who", "status"), [("anonymous", 403), ("viewer", 200), ("trader", 200), ("operator", 200), ("superuser", 200)])
+def test_who_reads_alerts(who, status):
+    assert browser(who).get(LIST).status_code == status
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_alerts_are_a_record_that_nobody_writes(method):
+    row = alert(1)
+    client = browser("superuser")
+    assert [getattr(client, method)(url).status_code for url in (LIST, f"{LIST}{row.uid}/")] == [405, 405]
+    assert Alert.objects.count() == 1

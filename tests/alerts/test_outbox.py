@@ -1,0 +1,68 @@
+import pytest
+
+from alerts.outbox import MOST_OUT, MOST_QUEUED, Outbox, Overflow
+
+
+def open_outbox() -> Outbox:
+    outbox = Outbox()
+    outbox.held = False
+    return outbox
+
+
+def test_everything_owed_goes_out_as_one_frame():
+    outbox = open_outbox()
+    outbox.put(b'{"a":1}')
+    outbox.put_latest("price", b'{"p":1}')
+    outbox.put(b'{"a":2}')
+    assert outbox.frame() == b'{"n":1,"m":[{"a":1},{"a":2},{"p":1}]}'
+    assert outbox.frame() is None
+
+
+def test_only_the_latest_price_of_a_symbol_is_kept():
+    outbox = open_outbox()
+    for price in (b"1", b"2", b"3"):
+        outbox.put_latest("BTC", price)
+    outbox.put_latest("ETH", b"9")
+    assert outbox.frame() == b'{"n":1,"m":[3,9]}'
+
+
+def test_what_comes_while_a_snapshot_is_read_follows_it():
+    outbox = Outbox()
+    outbox.put(b'"alert"')
+    assert outbox.frame() is None
+    outbox.put_first(b'"snapshot"')
+    outbox.held = False
+    assert outbox.frame() == b'{"n":1,"m":["snapshot","alert"]}'
+
+
+def test_a_socket_that_does_not_keep_up_overflows_and_loses_nothing_silently():
+    outbox = Outbox()
+    for _ in range(MOST_QUEUED):
+        outbox.put(b"1")
+    with pytest.raises(Overflow):
+        outbox.put(b"1")
+    for _ in range(10 * MOST_QUEUED):
+        outbox.put_latest("price", b"1")
+
+
+def test_frames_nobody_acknowledges_stop_at_a_bound():
+    outbox = open_outbox()
+    sent = 0
+    for _ in range(2 * MOST_OUT):
+        outbox.put_latest("price", b"1")
+        sent += outbox.frame() is not None
+    assert sent == MOST_OUT
+    assert outbox.blocked
+    outbox.acknowledge(1)
+    assert outbox.frame() == b'{"n":%d,"m":[1]}' % (MOST_OUT + 1)
+
+
+def test_an_acknowledgement_of_what_was_never_sent_counts_for_nothing():
+    outbox = open_outbox()
+    outbox.put(b"1")
+    outbox.frame()
+    outbox.acknowledge(10**9)
+    for _ in range(MOST_OUT):
+        outbox.put_latest("price", b"1")
+        assert outbox.frame() is not None
+    assert outbox.blocked

@@ -1,0 +1,288 @@
+"""/api/symbols/, and the candles of a symbol."""
+
+import json
+
+import pytest
+
+from livermore import bus, keys
+from symbols.models import Symbol
+from tests import seeds
+from tests.hosting import hosted
+from tests.people import browser
+
+LIST = "/api/symbols/"
+
+
+@pytest.fixture(autouse=True)
+def _world(db, redis_url):
+    seeds.restore()
+
+
+def market(symbol: str, exchange_id: str = "coinbase", **more: object) -> Symbol:
+    base, quote = symbol.split("-")
+    return Symbol.objects.create(exchange_id=exchange_id, symbol=symbol, base=base, quote=quote, **more)
+
+
+def symbols_of(answer) -> list[str]:
+    return [row["symbol"] for row in answer.json()["results"]]
+
+
+def patch(client, row: Symbol, body: object):
+    return client.patch(f"{LIST}{row.pk}/", json.dumps(body), content_type="application/json")
+
+
+def test_it_shows_a_symbol_whole():
+    row = market(
+        "BTC-USD", price=64210.5, volume_24h=2.5, quote_volume_24h=160_526.25, change_24h=-1.5, rank=1, tier=1, price_increment="0.01"
+    )
+    answer = browser("viewer").get(f"{LIST}{row.pk}/").json()
+    assert answer.pop("updated_at").endswith("Z")
+    assert answer == {
+        "id": row.pk,
+        "exchange_id": "coinbase",
+        "symbol": "BTC-USD",
+        "base": "BTC",
+        "quote": "USD",
+        "tradable": True,
+        "status": "",
+        "price": 64210.5,
+        "price_increment": "0.01",
+        "volume_24h": 2.5,
+        "quote_volume_24h": 160_526.25,
+        "change_24h": -1.5,
+        "alias_of": "",
+        "rank": 1,
+        "tier": 1,
+        "policy": "auto",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["ETH-USD", "BTC-USD", "SOL-USD", "DOGE-USD"]),
+        ("?exchange=coinbase", ["BTC-USD", "SOL-USD", "DOGE-USD"]),
+        ("?tier=1", ["ETH-USD", "BTC-USD"]),
+        ("?base=SOL", ["SOL-USD"]),
+        ("?tradable=false", ["DOGE-USD"]),
+        ("?policy=pinned", ["SOL-USD"]),
+        ("?search=btc", ["BTC-USD"]),
+        ("?search=o", ["SOL-USD", "DOGE-USD"]),
+        ("?exchange=coinbase&ordering=price", ["DOGE-USD", "BTC-USD", "SOL-USD"]),
+        ("?exchange=coinbase&ordering=-price", ["BTC-USD", "DOGE-USD", "SOL-USD"]),
+        ("?exchange=coinbase&page_size=1&page=2", ["SOL-USD"]),
+    ],
+)
+def test_the_list_can_be_filtered_searched_and_ordered_with_unknown_values_last(query, expected):
+    market("DOGE-USD", price=0.1, tradable=False)
+    market("SOL-USD", rank=2, policy="pinned")
+    market("BTC-USD", rank=1, tier=1, price=64210.5)
+    market("ETH-USD", "binance-sandbox", rank=1, tier=1)
+    assert symbols_of(browser("viewer").get(LIST + query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "expected"),
+    [
+        (
+            "?exchange=mtgox",
+            "exchange",
+            "unknown exchange 'mtgox'; known: binance, binance-us, coinbase, binance-sandbox, coinbase-sandbox",
+        ),
+        (
+            "?exchange=a%00",
+            "exchange",
+            "unknown exchange 'a\\x00'; known: binance, binance-us, coinbase, binance-sandbox, coinbase-sandbox",
+        ),
+        ("?tier=2", "tier", "Select a valid choice. 2 is not one of the available choices."),
+        ("?policy=maybe", "policy", "Select a valid choice. maybe is not one of the available choices."),
+        ("?base=%00", "base", "Null characters are not allowed."),
+    ],
+)
+def test_a_filter_with_a_wrong_value_is_an_error(query, field, expected):
+    answer = browser("viewer").get(LIST + query)
+    assert (answer.status_code, answer.json()) == (400, {field: [expected]})
+
+
+@pytest.mark.parametrize("key", ["0", "999999999999999999", "9" * 40, "x"])
+def test_a_symbol_that_is_not_there_is_a_404(key):
+    answer = browser("viewer").get(f"{LIST}{key}/")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
+
+
+def test_the_list_needs_the_same_queries_for_500_symbols(django_assert_num_queries):
+    client = browser("viewer")
+    for number in range(500):
+        market(f"A{number}-USD", rank=number)
+    with django_assert_num_queries(4):  # session, user, count, rows
+        answer = client.get(f"{LIST}?page_size=1000")
+    assert len(answer.json()["results"]) == 500
+
+
+# What people decide
+
+
+@pytest.mark.parametrize(("who", "status"), [("anonymous", 403), ("viewer", 403), ("trader", 403), ("operator", 200), ("superuser", 200)])
+def test_who_may_decide(who, status):
+    row = market("BTC-USD")
+    assert patch(browser(who), row, {"policy": "pinned"}).status_code == status
+    row.refresh_from_db()
+    assert row.policy == ("pinned" if status == 200 else "auto")
+
+
+def test_a_decision_is_answered_with_what_the_connector_said():
+    row = market("BTC-USD", rank=1)
+    with hosted("coinbase") as commands:
+        answer = patch(browser("operator"), row, {"policy": "pinned"})
+    assert commands == [("coinbase", "reload", "operator")]
+    assert (answer.json()["policy"], answer.json()["tier"], answer.json()["message"]) == ("pinned", 1, "coinbase: reload done")
+
+
+def test_a_decision_that_changes_nothing_disturbs_nobody():
+    row = market("BTC-USD")
+    with hosted("coinbase") as commands:
+        answer = patch(browser("operator"), row, {"policy": "auto"})
+    assert (answer.json()["policy"], answer.json()["message"], commands) == ("auto", "", [])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"policy": "maybe"}, {"policy": ['Unknown policy "maybe"; known: auto, pinned, excluded.']}),
+        ({}, {"policy": ["Say which policy; known: auto, pinned, excluded."]}),
+        ({"tier": 1}, {"policy": ["Say which policy; known: auto, pinned, excluded."]}),
+    ],
+)
+def test_a_wrong_decision_is_an_error(body, expected):
+    answer = patch(browser("operator"), market("BTC-USD"), body)
+    assert (answer.status_code, answer.json()) == (400, expected)
+
+
+def test_what_the_exchange_writes_cannot_be_written():
+    row = market("BTC-USD", price=1.0)
+    patch(browser("superuser"), row, {"policy": "pinned", "price": 2.0, "symbol": "X"})
+    row.refresh_from_db()
+    assert (row.price, row.symbol) == (1.0, "BTC-USD")
+
+
+@pytest.mark.parametrize("method", ["put", "post", "delete"])
+def test_symbols_come_from_the_exchange_only(method):
+    row = market("BTC-USD")
+    assert getattr(browser("superuser"), method)(f"{LIST}{row.pk}/").status_code == 405
+
+
+# Candles
+
+CANDLE = [1_790_000_100_000, 1.0, 2.0, 0.5, 1.5, 10.0, 0]
+READING = {
+    "t": 1_790_000_100_000,
+    "close": 1.5,
+    "macdv": 12.5,
+    "signal": None,
+    "histogram": None,
+    "atr": 1.0,
+    "stage": "rebounding",
+    "seeded": False,
+    "observed": 30,
+    "span": 30,
+    "reason": "",
+}
+
+
+def candles_url(symbol: str, query: str = "", exchange_id: str = "coinbase") -> str:
+    return f"/api/exchanges/{exchange_id}/symbols/{symbol}/candles/{query}"
+
+
+def store(symbol: str, timeframe: str = "5m", candles: tuple[list[float], ...] = (CANDLE,)) -> None:
+    redis = bus.sync()
+    for candle in candles:
+        redis.zadd(keys.candles("coinbase", symbol, timeframe), {json.dumps(candle): candle[0]})
+    redis.set(keys.indicator("coinbase", symbol, timeframe), json.dumps(READING))
+
+
+def test_candles_come_with_their_indicator_and_the_state_of_the_symbol():
+    market("BTC-USD")
+    store("BTC-USD")
+    bus.sync().hset(keys.exchange_states("coinbase"), "BTC-USD", json.dumps({"state": "live", "reason": "", "since": 1}))
+    assert browser("viewer").get(candles_url("BTC-USD")).json() == {
+        "exchange_id": "coinbase",
+        "symbol": "BTC-USD",
+        "timeframe": "5m",
+        "state": "live",
+        "reason": "",
+        "candles": [CANDLE],
+        "indicator": READING,
+    }
+
+
+def test_candles_that_nobody_keeps_current_do_not_look_live():
+    market("BTC-USD")
+    store("BTC-USD")
+    answer = browser("viewer").get(candles_url("BTC-USD")).json()
+    assert (answer["state"], answer["reason"]) == ("offline", "no process follows this symbol")
+
+
+def test_a_symbol_without_candles_has_none():
+    market("BTC-USD")
+    answer = browser("viewer").get(candles_url("BTC-USD", "?timeframe=4h")).json()
+    assert (answer["timeframe"], answer["candles"], answer["indicator"]) == ("4h", [], None)
+
+
+def test_a_limit_gives_the_newest_candles_oldest_first():
+    market("BTC-USD")
+    rows = tuple([CANDLE[0] + number * 300_000, *CANDLE[1:]] for number in range(5))
+    store("BTC-USD", candles=rows)
+    assert browser("viewer").get(candles_url("BTC-USD", "?limit=2")).json()["candles"] == [*rows[-2:]]
+
+
+@pytest.mark.parametrize(("symbol", "path"), [("BTC/USD", "BTC/USD"), ("BTC/USD", "BTC%2FUSD"), ("tDOGE:USD", "tDOGE:USD")])
+def test_a_symbol_is_spelled_as_the_exchange_spells_it(symbol, path):
+    Symbol.objects.create(exchange_id="coinbase", symbol=symbol, base="BTC", quote="USD")
+    store(symbol)
+    answer = browser("viewer").get(candles_url(path)).json()
+    assert (answer["symbol"], answer["candles"]) == (symbol, [CANDLE])
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?timeframe=1m", {"timeframe": ['Unknown timeframe "1m"; known: 5m, 15m, 1h, 4h, 1d.']}),
+        ("?limit=0", {"limit": ["Ensure this value is greater than or equal to 1."]}),
+        ("?limit=1001", {"limit": ["Ensure this value is less than or equal to 1000."]}),
+        ("?limit=many", {"limit": ["A valid integer is required."]}),
+    ],
+)
+def test_a_wrong_question_is_an_error(query, expected):
+    market("BTC-USD")
+    answer = browser("viewer").get(candles_url("BTC-USD", query))
+    assert (answer.status_code, answer.json()) == (400, expected)
+
+
+@pytest.mark.parametrize("symbol", ["ETH-USD", "BTC-USD:5m", "a%00b", "../BTC-USD"])
+def test_a_symbol_the_exchange_does_not_list_is_a_404_that_says_where_to_look(symbol):
+    market("BTC-USD")
+    market("ETH-USD", "binance")
+    answer = browser("viewer").get(candles_url(symbol))
+    assert answer.status_code == 404
+    assert answer.json()["detail"].endswith("/api/symbols/?exchange=coinbase has its symbols, in its own spelling.")
+
+
+def test_an_unknown_exchange_has_no_candles():
+    answer = browser("viewer").get(candles_url("BTC-USD", exchange_id="mtgox"))
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("unknown exchange 'mtgox'; known: ")
+
+
+def test_without_redis_there_are_no_candles_and_the_answer_says_so(valkey):
+    market("BTC-USD")
+    client = browser("viewer")
+    valkey.kill()
+    answer = client.get(candles_url("BTC-USD"))
+    assert (answer.status_code, answer.json()) == (503, {"detail": "Redis does not answer; try again in a moment."})
+
+
+def test_candles_need_few_queries(django_assert_num_queries):
+    market("BTC-USD")
+    client = browser("viewer")
+    with django_assert_num_queries(4):  # session, user, exchanges, symbol
+        client.get(candles_url("BTC-USD"))
