@@ -69,6 +69,7 @@ def request_sync(exchange_id: str, action: str, *, by: str = "", timeout: float 
 async def serve(exchange_ids: list[str], handle: Handler) -> None:
     """Answer commands for these exchanges until cancelled; lasts through a Redis restart."""
     running: set[asyncio.Task[None]] = set()
+    away = False
     while True:
         try:
             layer = get_channel_layer()
@@ -79,7 +80,7 @@ async def serve(exchange_ids: list[str], handle: Handler) -> None:
                     # A Redis that lost its memory has lost the groups too.
                     for exchange_id in exchange_ids:
                         await layer.group_add(keys.group_control(exchange_id), channel)
-                    joined = time.monotonic()
+                    joined, away = time.monotonic(), False
                 try:
                     async with asyncio.timeout(5.0):
                         command = await layer.receive(channel)
@@ -89,7 +90,9 @@ async def serve(exchange_ids: list[str], handle: Handler) -> None:
                 running.add(task)
                 task.add_done_callback(running.discard)
         except FAILURES as error:
-            log.warning("the control plane lost Redis: %s", error)
+            if not away:
+                log.warning("commands do not arrive while Redis is away: %s", error)
+            away = True
             await asyncio.sleep(0.5)
 
 

@@ -66,6 +66,7 @@ class Committer:
         self.batch = Batch()
         self._filled = asyncio.Event()
         self.commits = 0
+        self._redis_away = False
 
     def nudge(self) -> None:
         self._filled.set()
@@ -118,7 +119,10 @@ class Committer:
             async with asyncio.timeout(10.0):
                 await work
         except FAILURES as error:
-            log.warning("%s: Redis did not take a write: %s", self.exchange_id, error)
+            if not self._redis_away:
+                log.warning("%s: Redis does not take writes: %s", self.exchange_id, error)
+            self._redis_away = True
             self._on_redis_lost()
             return False
+        self._redis_away = False
         return True

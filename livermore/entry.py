@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from exchanges.status import Status
 from livermore import embedded
 from livermore.bus import FAILURES
 from livermore.hosting import Show, host
+
+log = logging.getLogger(__name__)
 
 BAR_WIDTH = 30
 
@@ -36,6 +39,16 @@ def redis_ready() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
+def revive_redis() -> None:
+    """Start the embedded server again if it is ours and gone; one that somebody else runs is theirs to start."""
+    if not settings.REDIS_EMBEDDED:
+        return
+    try:
+        embedded.ensure(settings.DATA_DIR).close()  # our first hold on it keeps it running
+    except embedded.RedisUnavailableError as error:
+        log.warning("%s", error)
+
+
 def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO) -> None:
     """Host exchanges until Ctrl-C or SIGTERM. Raises CommandError for an unknown exchange, an unreachable Redis or database."""
     exchanges = chosen(names, also=autostart)
@@ -52,7 +65,7 @@ def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO
 
 async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show) -> None:
     loop = asyncio.get_running_loop()
-    work = asyncio.create_task(host(exchanges, autostart, show))
+    work = asyncio.create_task(host(exchanges, autostart, show, revive_redis))
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, work.cancel)
     try:

@@ -30,17 +30,19 @@ STOPPING = 2.5
 
 Show = Callable[[Status], None]
 """Shown after every change, for a terminal."""
+Revive = Callable[[], None]
+"""Starts a Redis that is ours to start, when it is gone."""
 
 
 class Host:
     """One hosted exchange. It holds the lease, answers commands, and keeps the connector going once it is started."""
 
-    def __init__(self, exchange: Exchange, redis: Redis, *, autostart: bool, show: Show) -> None:
+    def __init__(self, exchange: Exchange, redis: Redis, *, autostart: bool, show: Show, revive: Revive) -> None:
         self.exchange = exchange
         self.id = exchange.pk
         self.status = Status(exchange.pk)
         self.connector: Connector | None = None
-        self._autostart, self._show, self._redis = autostart, show, redis
+        self._autostart, self._show, self._revive, self._redis = autostart, show, revive, redis
         self._lease = Lease(redis, exchange.pk)
         self._holds = False
         self._told_standby = False
@@ -49,19 +51,22 @@ class Host:
 
     async def run(self) -> None:
         """Hold the lease (or wait for it), and beat, until cancelled."""
-        beat = 0.0
+        beat, away = 0.0, False
         try:
             while True:
                 try:
                     await self._check_lease()
+                    away = False
                     if self._holds and (beat := beat - LEASE_CHECK) <= 0:
                         await self.status.write(self._redis)
                         beat = HEARTBEAT if self.connector is None else LEASE_CHECK
                 except FAILURES as error:
-                    log.warning("%s: Redis cannot be reached: %s", self.id, error)
-                    beat = 0.0
+                    if not away:
+                        log.warning("%s: Redis cannot be reached: %s", self.id, error)
+                    beat, away = 0.0, True
                     if self.connector is not None:
                         self.connector.redis_lost()
+                    await asyncio.to_thread(self._revive)
                 self._show(self.status)
                 await asyncio.sleep(LEASE_CHECK)
         finally:
@@ -200,10 +205,12 @@ def _fenced(error: BaseException) -> Fenced | None:
     return error if isinstance(error, Fenced) else None
 
 
-async def host(exchanges: Sequence[Exchange], autostart: frozenset[str], show: Show = lambda status: None) -> None:
+async def host(
+    exchanges: Sequence[Exchange], autostart: frozenset[str], show: Show = lambda status: None, revive: Revive = lambda: None
+) -> None:
     """Host these exchanges until cancelled; those in ``autostart`` start at once."""
     redis = bus.connect()
-    hosts = {exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show) for exchange in exchanges}
+    hosts = {exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive) for exchange in exchanges}
 
     async def handle(exchange_id: str, action: str, by: str) -> Answer | None:
         return await hosts[exchange_id].handle(action, by) if exchange_id in hosts else None

@@ -117,10 +117,11 @@ async def point_rows_at(sandbox: Sandbox) -> None:
 
 async def test_a_trader_sees_the_market_move(operator: User, chromium: str, valkey: Any, process_environment: dict[str, str]):
     """Logs in, sees prices and alerts arrive, starts and stops an exchange, and loses nothing to a Redis restart."""
+    environment = {**process_environment, "REDIS_URL": valkey.url}  # not embedded: nobody but the test brings it back
     async with Sandbox([replace(venue, rest_limit=0) for venue in DEFAULT], seed=7, speed=200, symbols=12) as sandbox:
         await point_rows_at(sandbox)
         connector = ("manage.py", "runexchange", "--autostart", "binance-sandbox")
-        async with process(process_environment, *connector), web_server(process_environment) as url, chromium_browser(chromium) as browser:
+        async with process(environment, *connector), web_server(environment) as url, chromium_browser(chromium) as browser:
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
             complaints: list[str] = []
             page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
