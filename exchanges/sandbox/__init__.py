@@ -1,0 +1,1 @@
+"""A simulated market, served over loopback in the wire protocols of the exchanges. Nothing in it comes from a real exchange."""

@@ -1,0 +1,63 @@
+"""Run a sandbox in the foreground until a signal ends it."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from exchanges.sandbox.clock import SandboxError
+from exchanges.sandbox.faults import parse_fault
+from exchanges.sandbox.protocol import rfc3339
+from exchanges.sandbox.server import Sandbox
+from exchanges.sandbox.venues import DEFAULT, Venue, venue_named
+
+
+def run(
+    tell: Callable[[str], object],
+    *,
+    speed: float,
+    seed: int,
+    websocket_port: int,
+    rest_port: int,
+    state: Path | None,
+    symbols: int,
+    venues: Sequence[str] | None,
+    rest_limit: int | None,
+    faults: Sequence[str],
+) -> None:
+    """Serve until SIGINT or SIGTERM. ``tell`` prints a line. Raises SandboxError, whose message says what to do."""
+    chosen = [replace(venue, rest_limit=rest_limit) if rest_limit is not None else venue for venue in _chosen(venues)]
+    if rest_limit is not None and rest_limit < 0:
+        raise SandboxError("--rest-limit is a number of requests, or 0 for no limit")
+    if state is not None:
+        state.parent.mkdir(parents=True, exist_ok=True)
+    sandbox = Sandbox(chosen, seed=seed, speed=speed, symbols=symbols, state=state, websocket_port=websocket_port, rest_port=rest_port)
+    for text in faults:
+        try:
+            sandbox.faults.set(**parse_fault(text))
+        except ValueError as error:
+            raise SandboxError(f"--fault {text}: {error}") from None
+    asyncio.run(_serve(sandbox, tell))
+
+
+def _chosen(names: Sequence[str] | None) -> list[Venue]:
+    try:
+        return [venue_named(name) for name in names] if names else list(DEFAULT)
+    except LookupError as error:
+        raise SandboxError(str(error)) from None
+
+
+async def _serve(sandbox: Sandbox, tell: Callable[[str], object]) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    async with sandbox:
+        tell(f"SIMULATED market, seed {sandbox.seed}, {sandbox.clock.speed:g}x, market time {rfc3339(sandbox.clock.now())}")
+        for name in sandbox.venues:
+            tell(f"  {name}: {sandbox.websocket_url(name)}  {sandbox.rest_url(name)}")
+        tell(f"  faults: {sandbox.control_url}/faults")
+        for fault in sandbox.faults.active():
+            tell(f"  fault set: {fault.name} {fault.venue}".rstrip())
+        await ended.wait()

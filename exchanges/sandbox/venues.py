@@ -1,0 +1,50 @@
+"""Which simulated exchanges there are, and how one differs from another. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """One simulated exchange: the path it is served under, the wire protocol it speaks, and how its prices relate to the others'.
+
+    ``basis_bps`` is how far its prices stand above the hidden price on average, ``swing_bps`` how far that wanders over hours.
+    ``lag_ms`` is how many milliseconds of market time it follows: its trades are those of ``lag_ms`` before. A lag must be within two
+    minutes above a multiple of five minutes, so that no trade moves into the next candle. ``volume_share`` scales its volumes.
+    ``rest_limit`` overrides the protocol's own limit (Coinbase: requests a second, Binance: weight a minute); 0 means none.
+    ``ping_seconds`` is how often the server pings a client; 0 for never.
+    """
+
+    id: str
+    protocol: str
+    quote: str
+    basis_bps: float = 0.0
+    swing_bps: float = 0.0
+    lag_ms: int = 0
+    volume_share: float = 1.0
+    rest_limit: int | None = None
+    ping_seconds: float = 0.0
+
+
+COINBASE = Venue("coinbase-sandbox", "coinbase", "USD")
+BINANCE = Venue("binance-sandbox", "binance", "USDT", basis_bps=14.0, swing_bps=12.0, lag_ms=12_000, volume_share=6.0, ping_seconds=20.0)
+BINANCE_US = Venue(
+    "binance-us-sandbox",
+    "binance",
+    "USDT",
+    basis_bps=-22.0,
+    swing_bps=18.0,
+    lag_ms=30_000,
+    volume_share=0.05,
+    rest_limit=1200,
+    ping_seconds=180.0,
+)
+KNOWN = {venue.id: venue for venue in (COINBASE, BINANCE, BINANCE_US)}
+DEFAULT = (COINBASE, BINANCE)
+
+
+def venue_named(name: str) -> Venue:
+    """The prepared venue of that id. Raises LookupError that lists the known ones."""
+    try:
+        return KNOWN[name]
+    except KeyError:
+        raise LookupError(f"unknown simulated exchange {name!r}; known: {', '.join(sorted(KNOWN))}") from None
