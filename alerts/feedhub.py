@@ -51,6 +51,13 @@ class FeedHub:
     def leave(self, socket: Socket) -> None:
         self._sockets.discard(socket)
 
+    async def close(self) -> None:
+        """Give Redis up, when the process ends."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._redis.aclose()
+
     def link_changed(self, up: bool) -> None:
         """The relay lost Redis, or has it back: then messages were missed, and every page asks again for what it lacks."""
         self._resync |= up

@@ -55,23 +55,23 @@ class SymbolAdmin(ModelAdmin):
         else:
             self.message_user(request, f"Nothing changed: watched “{Policy(policy).label}” already.", messages.INFO)
 
-    def decide_selected(self, request: HttpRequest, queryset: QuerySet[Symbol], policy: Policy) -> None:
+    def decide_selected(self, request: HttpRequest, queryset: QuerySet[Symbol], policy: str) -> None:
         rows = list(queryset.exclude(policy=policy))
         self.decide(request, [row.pk for row in rows], policy)
         if rows:
-            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, f"watched: {policy.label}")
+            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, f"watched: {Policy(policy).label}")
 
     @admin.action(description="Watch by volume (auto)", permissions=["change"])
     def by_volume(self, request: HttpRequest, queryset: QuerySet[Symbol]) -> None:
-        self.decide_selected(request, queryset, Policy.AUTO)
+        self.decide_selected(request, queryset, "auto")
 
     @admin.action(description="Watch always (pin)", permissions=["change"])
     def always(self, request: HttpRequest, queryset: QuerySet[Symbol]) -> None:
-        self.decide_selected(request, queryset, Policy.PINNED)
+        self.decide_selected(request, queryset, "pinned")
 
     @admin.action(description="Watch never (exclude)", permissions=["change"])
     def never(self, request: HttpRequest, queryset: QuerySet[Symbol]) -> None:
-        self.decide_selected(request, queryset, Policy.EXCLUDED)
+        self.decide_selected(request, queryset, "excluded")
 
     @display(description="exchange", ordering="exchange")
     def on(self, symbol: Symbol) -> str:

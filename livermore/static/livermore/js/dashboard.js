@@ -1,0 +1,343 @@
+// The dashboard: ties the socket, the state and the parts of the page together.
+import { Cards } from "./cards.js";
+import { now, synchronize } from "./clock.js";
+import { KIND_OPTIONS, TIMEFRAME_OPTIONS, choice, paintLegend, toggles } from "./controls.js";
+import { byId, set, setText } from "./dom.js";
+import { paintEmptyFeed, paintEmptyMatrix } from "./empty.js";
+import { AlertFeed } from "./feed.js";
+import { plural } from "./format.js";
+import { listen } from "./keyboard.js";
+import { Matrix } from "./matrix.js";
+import { readFilters, writeFilters } from "./query.js";
+import { Feed } from "./socket.js";
+import { apply, behind, initialState, reduce } from "./state.js";
+import { recall, remember } from "./storage.js";
+import { TopBar, paintNotice } from "./topbar.js";
+
+const CATCH_UP = 1_000; // what is on its way arrives within this; what is not has to be asked for
+const LONG_WAIT = 3_000;
+
+const page = document.body.dataset;
+const mayControl = page.mayControl === "yes";
+const state = initialState();
+const filters = readFilters(location.search);
+const view = { query: filters.query, exchanges: filters.exchanges, sort: filters.sort, pins: recallPins() };
+/** uids of alerts that have come and have not been on the screen. */
+const unseen = new Set();
+/** What has changed since the last frame was drawn. */
+let changed = nothing();
+let drawing = false;
+
+function nothing() {
+  return { rows: new Set(), structure: false, exchanges: false, alerts: false, whole: false };
+}
+
+function recallPins() {
+  try {
+    const pins = JSON.parse(recall("pins", "[]"));
+    return new Set(Array.isArray(pins) ? pins : []);
+  } catch {
+    return new Set();
+  }
+}
+
+// The parts of the page.
+
+const topBar = new TopBar({ onChip: (id) => (show("exchanges"), cards.reveal(id)) });
+
+const cards = new Cards({
+  state,
+  now,
+  mayControl,
+  urlOf: (id) => page.commands.replace("{id}", encodeURIComponent(id)),
+  root: byId("cards"),
+});
+
+const matrix = new Matrix({
+  state,
+  view,
+  now,
+  onView: () => {
+    remember("pins", JSON.stringify([...view.pins]));
+    keepFilters();
+  },
+  elements: { scroller: byId("matrix-scroller"), table: byId("matrix-table"), head: byId("matrix-head"), rows: byId("matrix-rows") },
+});
+
+const alerts = new AlertFeed({
+  state,
+  filter: filters.alerts,
+  now,
+  onShown: seen,
+  elements: { scroller: byId("alerts-scroller"), list: byId("feed"), bar: byId("alerts-new"), more: byId("feed-more") },
+});
+
+const feed = new Feed({
+  url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${page.feed}`,
+  onMessages: receive,
+  onLink: (link) => {
+    if (topBar.paintLink(link) && state.loaded) {
+      drawExchanges();
+      matrix.refreshDetail();
+    }
+    paintNotice(link, page.login);
+    paintWaiting();
+  },
+  resume: () => state.positions,
+});
+
+// From the socket to the screen.
+
+/** @param {object[]} messages */
+function receive(messages) {
+  const wasLoaded = state.loaded;
+  for (const message of messages) take(message);
+  if (!wasLoaded) unseen.clear();
+  topBar.paintUnseen(unseen.size);
+  if (behind(state).length) setTimeout(() => behind(state).length && feed.hello(), CATCH_UP);
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(draw);
+}
+
+/** @param {{ type: string }} message */
+function take(message) {
+  let changes;
+  try {
+    changes = reduce(state, message);
+  } catch (error) {
+    // One message that makes no sense must not stop those after it.
+    console.error(`a ${message?.type} message could not be read`, error);
+    return;
+  }
+  apply(state, changes);
+  if (changes.at) synchronize(changes.at);
+  // The server itself missed messages: nobody knows which.
+  if (message.resync) feed.hello();
+  for (const alert of changes.fresh ?? []) unseen.add(alert.uid);
+  if (changes.restarted?.length) tellOfRestart(changes.restarted);
+  for (const key of changes.rows?.keys() ?? []) changed.rows.add(key);
+  changed.structure ||= message.type === "symbols";
+  changed.exchanges ||= Boolean(changes.exchanges);
+  changed.alerts ||= Boolean(changes.alerts);
+  changed.whole ||= Boolean(changes.whole);
+}
+
+/** The list could not be continued: never pass a part of it off as the whole. @param {string[]} ids */
+function tellOfRestart(ids) {
+  const names = ids.map((id) => state.exchanges.get(id)?.name ?? id).join(", ");
+  const note = byId("feed-note");
+  note.hidden = false;
+  setText(note.firstElementChild, `${names}: too much happened while this page was away. These are the newest alerts; /api/alerts/ has all.`);
+}
+
+function draw() {
+  drawing = false;
+  const { rows, structure, exchanges, alerts: news, whole } = changed;
+  changed = nothing();
+  if (exchanges) drawExchanges();
+  if (whole || structure) {
+    matrix.reorder();
+    alerts.refresh();
+  } else if (news) {
+    alerts.refresh();
+  }
+  matrix.update(exchanges ? matrix.keys : rows);
+  if (whole || structure || exchanges || news) drawSurroundings();
+}
+
+function drawExchanges() {
+  topBar.paintChips(state.exchanges);
+  cards.render();
+}
+
+/** Counts, filter controls and what empty parts say. */
+function drawSurroundings() {
+  drawControls();
+  const live = [...state.exchanges.values()].filter((card) => card.state === "live").length;
+  setText(byId("exchanges-tally"), state.exchanges.size ? `${live} of ${state.exchanges.size} live` : "");
+  setText(byId("matrix-tally"), matrix.keys.length === state.rows.size ? plural(state.rows.size, "symbol") : `${matrix.keys.length} of ${plural(state.rows.size, "symbol")}`);
+  setText(byId("alerts-tally"), alerts.tally);
+  drawEmpty();
+  paintWaiting();
+}
+
+function drawEmpty() {
+  const steps = { adminUrl: page.admin, mayControl, start: (id) => (show("exchanges"), cards.start(id)), clear: clearFilters };
+  const noRows = state.loaded && matrix.keys.length === 0;
+  const noAlerts = state.loaded && alerts.shown.length === 0;
+  byId("matrix-empty").hidden = !noRows;
+  byId("matrix-table").hidden = noRows;
+  byId("feed-empty").hidden = !noAlerts;
+  if (noRows) paintEmptyMatrix(byId("matrix-empty"), state, steps, Boolean(view.query || view.exchanges.size));
+  if (noAlerts) paintEmptyFeed(byId("feed-empty"), state, steps, isFiltered(filters.alerts));
+}
+
+function paintWaiting() {
+  const waiting = byId("waiting");
+  waiting.hidden = state.loaded;
+  const { state: link } = feed.link;
+  const long = Date.now() - feed.openedAt > LONG_WAIT;
+  setText(waiting, link === "connecting" ? (long ? "Waiting for the server’s first answer…" : "Connecting to the feed…") : "The feed cannot be reached yet. Trying again…");
+}
+
+/** @param {object[]} shown */
+function seen(shown) {
+  if (document.hidden || !byId("alerts").offsetParent) return;
+  for (const { uid } of shown) unseen.delete(uid);
+  topBar.paintUnseen(unseen.size);
+}
+
+// What the reader does.
+
+const paintExchangeToggles = toggles(byId("matrix-exchanges"), view.exchanges, filterMatrix);
+const paintTimeframeToggles = toggles(byId("alert-timeframes"), filters.alerts.timeframes, filterAlerts);
+const paintAlertExchange = choice(byId("alert-exchange"), (value) => {
+  filters.alerts.exchange = value;
+  filterAlerts();
+});
+const paintAlertKind = choice(byId("alert-kind"), (value) => {
+  filters.alerts.kind = value;
+  filterAlerts();
+});
+
+function drawControls() {
+  const names = [...state.exchanges.values()].map((card) => [card.exchange_id, card.name]);
+  const listed = new Set([...state.rows.values()].map((row) => row.exchange_id));
+  const chosen = ([id]) => view.exchanges.has(id) || (listed.size > 1 && listed.has(id));
+  paintExchangeToggles(names.filter(chosen));
+  paintTimeframeToggles(TIMEFRAME_OPTIONS);
+  paintAlertExchange([["", "All exchanges"], ...names], filters.alerts.exchange);
+  paintAlertKind(KIND_OPTIONS, filters.alerts.kind);
+}
+
+function isFiltered({ exchange, timeframes, kind }) {
+  return Boolean(exchange || timeframes.size || kind);
+}
+
+function filterMatrix() {
+  matrix.reorder(true);
+  keepFilters();
+  drawSurroundings();
+}
+
+function filterAlerts() {
+  alerts.showNew();
+  keepFilters();
+  drawSurroundings();
+}
+
+function clearFilters() {
+  byId("search").value = view.query = "";
+  view.exchanges.clear();
+  Object.assign(filters.alerts, { exchange: "", kind: "" });
+  filters.alerts.timeframes.clear();
+  filterMatrix();
+  filterAlerts();
+}
+
+function keepFilters() {
+  const written = writeFilters({ query: view.query, exchanges: view.exchanges, sort: view.sort, alerts: filters.alerts, pane: page.tab });
+  history.replaceState(null, "", location.pathname + written);
+}
+
+/** @type {"matrix" | "alerts"} the part j, k and Enter go to */
+let active = "matrix";
+
+const narrow = matchMedia("(max-width: 759px)"); // as in dashboard.css
+
+/** On a phone one part is shown at a time. @param {string} pane */
+function setPane(pane) {
+  page.tab = pane;
+  if (narrow.matches && pane !== "exchanges") active = pane;
+  for (const tab of byId("tabs").children) set(tab, "aria-current", tab.dataset.to === pane || null);
+}
+
+/** @param {string} pane */
+function show(pane) {
+  if (!narrow.matches) return;
+  setPane(pane);
+  keepFilters();
+  alerts.refresh();
+}
+
+function goTo(pane) {
+  show(pane);
+  active = pane;
+  byId(`${pane}-scroller`).focus();
+}
+
+const actor = () => (active === "matrix" ? matrix : alerts);
+
+function escape() {
+  const search = byId("search");
+  if (document.activeElement === search && search.value) {
+    search.value = view.query = "";
+    filterMatrix();
+  } else if (document.activeElement === search) search.blur();
+  else if (matrix.close()) matrix.render();
+  else if (!alerts.close() && view.query) {
+    search.value = view.query = "";
+    filterMatrix();
+  }
+}
+
+function start() {
+  paintLegend(byId("legend"));
+  drawControls();
+  const search = byId("search");
+  search.value = view.query;
+  search.addEventListener("input", () => {
+    view.query = search.value;
+    filterMatrix();
+  });
+  byId("bell").addEventListener("click", () => {
+    show("alerts");
+    unseen.clear();
+    alerts.showNew();
+    topBar.paintUnseen(0);
+  });
+  byId("link").addEventListener("click", () => feed.retryNow());
+  byId("feed-note").addEventListener("click", () => (byId("feed-note").hidden = true));
+  byId("tabs").addEventListener("click", (event) => {
+    const tab = event.target.closest("[data-to]");
+    if (tab) show(tab.dataset.to);
+  });
+  for (const pane of ["matrix", "alerts"]) {
+    for (const event of ["pointerdown", "focusin"]) byId(pane).addEventListener(event, () => (active = pane));
+  }
+  listen({
+    "/": () => (show("matrix"), search.focus(), search.select()),
+    j: () => actor().move(1),
+    k: () => actor().move(-1),
+    Enter: () => actor().enter(),
+    p: () => matrix.pin(),
+    m: () => goTo("matrix"),
+    n: () => goTo("alerts"),
+    "?": () => byId("keys").showModal(),
+    Escape: escape,
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    feed.wake();
+    alerts.refresh();
+  });
+  addEventListener("online", () => feed.wake());
+  addEventListener("pageshow", (event) => event.persisted && feed.wake());
+  setInterval(tick, 1_000);
+  setPane(filters.pane);
+  feed.start();
+}
+
+function tick() {
+  topBar.paintLink(feed.link);
+  if (!state.loaded) {
+    paintWaiting();
+    return;
+  }
+  cards.tick();
+  matrix.tick();
+  alerts.tick();
+}
+
+start();

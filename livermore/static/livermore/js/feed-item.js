@@ -1,0 +1,103 @@
+// One alert of the feed: its elements.
+import { describe, safeLink } from "./alerts.js";
+import { h, icon, setText } from "./dom.js";
+import { ago, duration, exact, exactTime, macdv, percent, price } from "./format.js";
+import { stageName } from "./stages.js";
+
+const SIGNS = { up: "▲", down: "▼" };
+const BIASES = { bullish: "▲ bullish", bearish: "▼ bearish", neutral: "◆ neutral" };
+
+/**
+ * @param {object} alert an AlertMessage
+ * @param {{ cardOf: (id: string) => object | undefined, decimalsOf: (id: string, symbol: string) => number | null, now: number }} context
+ */
+export function createAlert(alert, context) {
+  const age = h("time", { class: "age", datetime: new Date(alert.triggered_at).toISOString(), title: exactTime(alert.triggered_at) });
+  const main = h("button", { class: "alert-main", type: "button", "aria-expanded": "false" }, ...headline(alert, age), ...body(alert, context));
+  const element = h("li", { class: "alert", "data-stage": stageName(alert.stage), "data-direction": alert.direction }, main, elsewhere(alert, context));
+  element.dataset.uid = alert.uid;
+  const entry = { alert, element, main, age, details: null };
+  paintAge(entry, context.now);
+  return entry;
+}
+
+/** @param {ReturnType<typeof createAlert>} entry @param {number} now */
+export function paintAge(entry, now) {
+  setText(entry.age, ago(now - entry.alert.triggered_at));
+}
+
+function headline(alert, age) {
+  const sign = h("span", { class: "sign", "data-direction": alert.direction, "aria-label": alert.direction }, SIGNS[alert.direction] ?? "◆");
+  const marks = [
+    alert.delayed && h("span", { class: "mark-word", title: "Found after an outage: the candle closed before it was seen." }, "delayed"),
+    alert.revised && h("span", { class: "mark-word", title: "The exchange corrected the candle afterwards; this is the original signal." }, "revised"),
+  ];
+  return [h("span", { class: "line" }, sign, h("strong", {}, alert.symbol), h("span", { class: "timeframe" }, alert.timeframe), ...marks, age)];
+}
+
+function body(alert, { cardOf, decimalsOf }) {
+  const stage = stageName(alert.stage);
+  const card = cardOf(alert.source_exchange_id);
+  const says = h("span", { class: "line says" }, h("span", {}, describe(alert)), h("span", { class: "figure" }, macdv(alert.trigger_value)));
+  const place = h(
+    "span",
+    { class: "line place" },
+    h("span", { class: "name" }, card?.name ?? alert.source_exchange_id),
+    card?.simulated && h("span", { class: "badge" }, "SIMULATED"),
+    h("span", { class: "figure price" }, price(alert.price, decimalsOf(alert.source_exchange_id, alert.symbol))),
+  );
+  const named = h("span", { class: "stage-name", "data-stage": stage }, icon(`stage-${stage}`), stage);
+  const bias = h("span", { class: "bias", "data-bias": alert.bias, title: "Over all timeframes, the longer ones weighing more." }, BIASES[alert.bias] ?? alert.bias);
+  return [says, place, h("span", { class: "line context" }, named, bias, strip(alert))];
+}
+
+/** The stages of all timeframes at that moment, as five small cells. */
+function strip({ timeframes }) {
+  const cells = timeframes.map(({ timeframe, stage, macdv: value }) => {
+    const name = stageName(stage);
+    return h("span", { class: "stage", "data-stage": name, title: `${timeframe}: ${name}, MACD-V ${macdv(value)}` }, icon(`stage-${name}`));
+  });
+  return h("span", { class: "strip", role: "img", "aria-label": timeframes.map(({ timeframe, stage }) => `${timeframe} ${stage}`).join(", ") }, ...cells);
+}
+
+function elsewhere(alert, { cardOf }) {
+  if (!alert.elsewhere.length) return null;
+  const offers = alert.elsewhere.map((offer) => {
+    const name = cardOf(offer.exchange_id)?.name ?? offer.exchange_id;
+    const url = safeLink(offer.trade_url);
+    const link = url && h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, `Buy on ${name}`, icon("icon-out"));
+    const spread = h("span", { title: "Its price against this one" }, percent(offer.spread_bps / 100));
+    return h("li", {}, h("span", { class: "name" }, link || name), h("span", {}, price(offer.price)), spread);
+  });
+  return h("ul", { class: "elsewhere" }, ...offers);
+}
+
+/** What opens under an alert. @param {object} alert */
+export function alertDetails(alert) {
+  const facts = [
+    ["Candle", exactTime(alert.candle_time)],
+    ["Triggered", exactTime(alert.triggered_at)],
+    ["Published", publication(alert)],
+    ["MACD-V", macdv(alert.trigger_value, 2)],
+    ["Less its signal", macdv(alert.signal_delta, 2)],
+    ["Price", `${exact(alert.price)} ${alert.quote}`],
+    ["Number", `${alert.source_exchange_id} #${alert.id}`],
+  ];
+  const list = facts.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]);
+  return h("div", { class: "alert-details" }, h("dl", {}, ...list), timeframeTable(alert));
+}
+
+function publication({ published_at: published, triggered_at: triggered }) {
+  if (!published) return "–";
+  const late = published - triggered;
+  return `${exactTime(published)}\n${late < 1000 ? `${Math.max(late, 0)} ms` : duration(late)} after the trigger`;
+}
+
+function timeframeTable({ timeframes }) {
+  const lines = timeframes.map(({ timeframe, stage, macdv: value }) => {
+    const name = stageName(stage);
+    const label = h("span", { class: "stage-name", "data-stage": name }, icon(`stage-${name}`), name);
+    return h("tr", {}, h("th", { scope: "row" }, timeframe), h("td", {}, label), h("td", {}, macdv(value)));
+  });
+  return h("table", { class: "readings" }, h("tbody", {}, ...lines));
+}

@@ -1,0 +1,117 @@
+// Numbers and times as they are shown. Pure.
+
+const MINUS = "\u2212";
+const THIN = "\u202f"; // narrow, and does not break
+
+/** @type {Map<string, Intl.NumberFormat>} */
+const formats = new Map();
+
+function grouped(value, least, most) {
+  const key = `${least}/${most}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.NumberFormat("en-US", { minimumFractionDigits: least, maximumFractionDigits: most });
+    formats.set(key, format);
+  }
+  return format.format(value).replace("-", MINUS);
+}
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+
+/** A price with the instrument's own decimals. @param {number | null | undefined} value @param {number | null} [decimals] */
+export function price(value, decimals = null) {
+  if (!isNumber(value)) return "–";
+  if (!isNumber(decimals)) return priceOfUnknownScale(value);
+  const places = Math.min(Math.max(Math.trunc(decimals), 0), 18);
+  return grouped(value, places, places);
+}
+
+function priceOfUnknownScale(value) {
+  const size = Math.abs(value);
+  if (size >= 1 || size === 0) return grouped(value, 2, 2);
+  const places = Math.min(Math.ceil(-Math.log10(size)) + 3, 18);
+  return grouped(value, places, places);
+}
+
+/** An indicator value. @param {number | null | undefined} value */
+export function macdv(value, places = 1) {
+  return isNumber(value) ? grouped(value, places, places) : "–";
+}
+
+/** With its sign, e.g. "+1.24 %". ``value`` is in per cent already. @param {number | null | undefined} value */
+export function percent(value) {
+  if (!isNumber(value)) return "–";
+  const text = grouped(Math.abs(value), 2, 2);
+  const sign = text === "0.00" ? "" : value > 0 ? "+" : MINUS;
+  return `${sign}${text}${THIN}%`;
+}
+
+const UNITS = [
+  [1e12, "T"],
+  [1e9, "B"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+/** "1.2 M". The exact value is ``exact``. @param {number | null | undefined} value */
+export function compact(value) {
+  if (!isNumber(value)) return "–";
+  for (const [size, letter] of UNITS) {
+    // 999,950 rounds to 1,000.0 k: that is 1.0 M.
+    if (Math.abs(value) >= size * 0.99995) return `${grouped(value / size, 1, 1)}${THIN}${letter}`;
+  }
+  return grouped(value, 0, 0);
+}
+
+/** @param {number | null | undefined} value */
+export function exact(value) {
+  return isNumber(value) ? grouped(value, 0, 12) : "–";
+}
+
+/** A length of time: "3 s", "12 min", "5 h", "2 d". @param {number} milliseconds */
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  if (seconds < 60) return `${seconds}${THIN}s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}${THIN}min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)}${THIN}h`;
+  return `${Math.floor(seconds / 86_400)}${THIN}d`;
+}
+
+/** "12 s ago". @param {number} milliseconds */
+export function ago(milliseconds) {
+  return milliseconds < 1000 ? "now" : `${duration(milliseconds)} ago`;
+}
+
+const two = (value) => String(value).padStart(2, "0");
+
+/** Hours, minutes and seconds in the reader's zone. @param {number} at */
+export function clockTime(at) {
+  const time = new Date(at);
+  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+}
+
+function utc(at) {
+  return `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+function local(at) {
+  const time = new Date(at);
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${clockTime(at)} ${zoneName(at)}`;
+}
+
+/** The exact time, in UTC and in the reader's zone; once where these are the same. @param {number | null | undefined} at */
+export function exactTime(at) {
+  if (!isNumber(at)) return "–";
+  return new Date(at).getTimezoneOffset() === 0 ? utc(at) : `${utc(at)}\n${local(at)}`;
+}
+
+/** The reader's zone, e.g. "CET" or "GMT+2". */
+export function zoneName(at = Date.now()) {
+  const parts = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(at);
+  return parts.find((part) => part.type === "timeZoneName")?.value ?? "";
+}
+
+/** @param {number} count @param {string} noun */
+export function plural(count, noun) {
+  return `${grouped(count, 0, 0)} ${noun}${count === 1 ? "" : "s"}`;
+}
