@@ -1,0 +1,55 @@
+# `make` lists the targets. bootstrap.py says why there are two environments.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench chaos requirements dev
+
+PORT ?= 8000
+ARGS ?=
+DEV := .venv-dev/bin
+
+# The first that is there and new enough, the one the tests run on before the others.
+WITH_PYTHON = for python in python3.11 python3.12 python3.13 python3 ""; do \
+	[ -n "$$python" ] || { echo "Livermore needs Python 3.11 or newer, with venv: install it (e.g. apt install python3 python3-venv, or brew install python@3.13)"; exit 1; }; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done;
+
+# A configuration as in production, with secrets of this run only.
+PRODUCTION = env LIVERMORE_DEMO=false DEBUG=false ALLOWED_HOSTS=livermore.example.org REDIS_URL=redis://127.0.0.1:6379/0 \
+	DATABASE_URL=sqlite://:memory: LIVERMORE_DATA_DIR=build/lint \
+	SECRET_KEY="$$($(DEV)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
+	FIELD_KEYS="$$($(DEV)/python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')"
+IN_TESTS = env DJANGO_SETTINGS_MODULE=tests.settings
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+run: ## install what is needed and run everything over a simulated market (PORT=8000)
+	@$(WITH_PYTHON) exec "$$python" bootstrap.py run --port "$(PORT)"
+
+test: dev ## run the tests (ARGS="-k name"; DATABASE_URL=postgres://… for PostgreSQL)
+	@$(DEV)/python -m pytest $(ARGS)
+
+lint: dev ## check style, types, imports, migrations, the API schema and the production settings
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+	find . -path './.venv*' -prune -o -path '*/templates/*' -name '*.html' -print | xargs $(DEV)/djade --check --target-version 5.2
+	$(IN_TESTS) $(DEV)/python manage.py check --fail-level WARNING
+	$(IN_TESTS) $(DEV)/python manage.py makemigrations --check --dry-run
+	$(IN_TESTS) $(DEV)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+	@echo "manage.py check --deploy --fail-level WARNING, as in production"
+	@$(PRODUCTION) $(DEV)/python manage.py check --deploy --fail-level WARNING
+
+bench: dev ## measure against the goals
+	@$(DEV)/python -m benchmarks $(ARGS)
+
+chaos: dev ## kill processes at random for longer than the tests do
+	@$(DEV)/python -m pytest tests/chaos $(ARGS)
+
+requirements: dev ## write the hashed requirements*.txt from requirements*.in (ARGS=--upgrade for newer versions)
+	$(DEV)/python -m uv pip compile requirements.in $(COMPILE) -o requirements.txt $(ARGS)
+	$(DEV)/python -m uv pip compile requirements-dev.in $(COMPILE) -o requirements-dev.txt $(ARGS)
+	echo uv | $(DEV)/python -m uv pip compile - $(COMPILE) -o requirements-uv.txt $(ARGS)
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-config
+
+dev:
+	@$(WITH_PYTHON) "$$python" bootstrap.py dev

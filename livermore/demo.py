@@ -1,0 +1,226 @@
+"""What `make run` runs: everything on this machine, over a simulated market, with nothing to set up."""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import count
+from pathlib import Path
+
+import httpx
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import DatabaseError
+
+from exchanges.models import Exchange
+from livermore import embedded
+from livermore.supervisor import Child, Say, Supervisor
+
+SIMULATED = ("coinbase-sandbox", "binance-sandbox")
+SANDBOX_PORTS = (8791, 8792)
+"""Where `runsandbox` serves by itself, and where the seeded rows point."""
+READY_SECONDS = 60.0
+ADMIN = "admin"
+
+
+class CannotStartError(Exception):
+    """The demo cannot start. The text says why, and what to do."""
+
+
+def run(*, host: str, port: int, speed: int, installed_in: float, say: Say) -> None:
+    """Prepare the database, start everything, say where it is, and keep it up until a signal ends it.
+
+    Raises CannotStartError where that is not possible.
+    """
+    began = time.monotonic()
+    if not settings.DEMO:
+        raise CannotStartError("This configuration is not the demo's: set LIVERMORE_DEMO=true, or see docs/operations.md for production")
+    page = f"http://{_in_url(host)}:{port}/"
+    with _only_one(settings.DATA_DIR / "run" / "demo.lock", page), _redis():
+        _require_free(host, port)
+        _migrate()
+        settings.STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns where there is none
+        login = first_login(settings.DATA_DIR / "demo-login.txt")
+        websocket_port, rest_port = _free_ports(SANDBOX_PORTS)
+        point_simulated_exchanges(websocket_port, rest_port)
+        supervisor = Supervisor(
+            children(host=host, port=port, speed=speed, websocket_port=websocket_port, rest_port=rest_port),
+            directory=settings.BASE_DIR,
+            log_dir=settings.DATA_DIR / "log",
+            say=say,
+        )
+
+        async def announce_when_ready() -> None:
+            await _answers(f"{page}healthz")
+            say(_welcome(page, login, installed_in, time.monotonic() - began))
+
+        asyncio.run(supervisor.run(announce_when_ready))
+    say("Stopped.")
+
+
+def children(*, host: str, port: int, speed: int, websocket_port: int, rest_port: int) -> list[Child]:
+    """The processes of a running Livermore, with the sandbox beside them."""
+    ports = ("--ws-port", str(websocket_port), "--rest-port", str(rest_port))
+    state = str(settings.DATA_DIR / "sandbox.json")
+    autostart = [word for exchange_id in SIMULATED for word in ("--autostart", exchange_id)]
+    return [
+        Child("runsandbox", ("manage.py", "runsandbox", *ports, "--state", state, "--speed", str(speed), "--rest-limit", "0")),
+        Child("runexchange", ("manage.py", "runexchange", *autostart)),
+        Child("web", ("-m", "daphne", "-b", host, "-p", str(port), "livermore.asgi:application")),
+    ]
+
+
+def point_simulated_exchanges(websocket_port: int, rest_port: int) -> None:
+    """Let the rows of the simulated exchanges name the ports of this start."""
+    for exchange_id in SIMULATED:
+        Exchange.objects.filter(pk=exchange_id, is_sandbox=True).update(
+            websocket_url=f"ws://127.0.0.1:{websocket_port}/{exchange_id}", rest_url=f"http://127.0.0.1:{rest_port}/{exchange_id}"
+        )
+
+
+def first_login(note: Path) -> str:
+    """Make sure that somebody can log in. Returns the words for the terminal.
+
+    The password is made once and noted in a file of its owner's, so that a later start can say it again.
+    """
+    users = get_user_model()._default_manager
+    superuser = users.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if superuser is None:
+        name = next(name for name in _names() if not users.filter(username=name).exists())
+        password = readable_password()
+        users.create_superuser(name, password=password)
+        _write_private(note, password)
+        return f"user {name}, password {password}"
+    name = superuser.get_username()
+    if note.is_file() and superuser.check_password(password := note.read_text().strip()):
+        return f"user {name}, password {password}"
+    return f"user {name}, password: as you set it (or: manage.py changepassword {name})"
+
+
+def _names() -> Iterator[str]:
+    yield ADMIN
+    yield from (f"{ADMIN}-{number}" for number in count(2))
+
+
+def readable_password() -> str:
+    """Four pronounceable groups, 60 bits, and nothing to mistake for something else."""
+    groups = ("".join(secrets.choice("bdfghjkmnprstvwz") + secrets.choice("aeiou") for _ in range(2)) for _ in range(4))
+    return "-".join(groups) + f"-{secrets.randbelow(900) + 100}"
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+
+
+def _welcome(page: str, login: str, installed_in: float, started_in: float) -> str:
+    installed = f"installed in {installed_in:.0f} s, " if installed_in >= 1 else ""
+    return (
+        f"\nLivermore is at {page} ({installed}started in {started_in:.0f} s)\n"
+        f"  {login}\n"
+        "  The simulated Coinbase and Binance are running; the real exchanges are listed, and idle.\n"
+        f"  Ctrl-C stops everything. Logs are in {settings.DATA_DIR / 'log'}\n"
+    )
+
+
+@contextmanager
+def _only_one(path: Path, page: str) -> Iterator[None]:
+    """Two starts on one data directory would move the simulated exchanges away under each other."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+")
+    except OSError as error:
+        raise CannotStartError(f"Livermore keeps its data in {settings.DATA_DIR} and cannot write there: {error}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise CannotStartError(f"Livermore is running already, {lock.read().strip()}: use that one, or stop it first") from None
+        lock.truncate(0)
+        lock.write(f"at {page} (process {os.getpid()})")
+        lock.flush()
+        yield
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise CannotStartError unless the web server will be able to listen there."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except PermissionError:
+        raise CannotStartError(f"Port {port} is reserved for the system: run make run PORT=8001") from None
+    except OSError as error:
+        if isinstance(error, socket.gaierror):
+            raise CannotStartError(f"{host} is not an address of this machine: use --host 127.0.0.1") from None
+        raise CannotStartError(f"Port {port} is taken: stop what uses it, or run make run PORT={port + 1}") from None
+
+
+def _free_ports(wanted: Sequence[int]) -> Sequence[int]:
+    """These ports of 127.0.0.1, or others where somebody listens on one. All are held until the last is found, so that they differ."""
+    probes = [_probe(port) for port in wanted]
+    try:
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@contextmanager
+def _redis() -> Iterator[None]:
+    """The embedded server for as long as the demo runs, or the one of REDIS_URL, if it answers."""
+    try:
+        with _redis_server():
+            yield
+    except embedded.RedisUnavailableError as error:
+        raise CannotStartError(str(error)) from None
+
+
+def _redis_server() -> AbstractContextManager[object]:
+    if settings.REDIS_EMBEDDED:
+        return embedded.ensure(settings.DATA_DIR)
+    embedded.check(settings.REDIS_URL)
+    return nullcontext()
+
+
+def _migrate() -> None:
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except DatabaseError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CannotStartError(f"The database does not answer ({reason}): start it, or correct DATABASE_URL") from None
+
+
+async def _answers(address: str) -> None:
+    """Wait until the web server answers."""
+    deadline = time.monotonic() + READY_SECONDS
+    async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+        while True:
+            try:
+                if (await client.get(address)).status_code == httpx.codes.OK:
+                    return
+            except httpx.HTTPError:
+                pass
+            if time.monotonic() > deadline:
+                raise CannotStartError(f"The page did not answer within {READY_SECONDS:.0f} s: see {settings.DATA_DIR / 'log' / 'web.log'}")
+            await asyncio.sleep(0.1)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _probe(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))

@@ -1,0 +1,111 @@
+"""What all tests share: a real Valkey a worker, and a word about tests that could not run."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+from livermore import embedded
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NO_CHROMIUM = "no Chromium was found: install one (apt install chromium), or name it in CHROMIUM"
+
+
+class Valkey:
+    """The embedded server of this worker, for tests that take it away and bring it back."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._server = embedded.ensure(data_dir)
+        self.url = self._server.url
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    def kill(self) -> None:
+        """End it at once, as kill -9 does. What it held is gone."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def start(self) -> None:
+        """Have it running, on the same socket."""
+        before, self._server = self._server, embedded.ensure(self._data_dir)
+        before.close()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _valkey_of_this_worker() -> Iterator[Valkey]:
+    server = Valkey(settings.DATA_DIR)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey(_valkey_of_this_worker: Valkey) -> Iterator[Valkey]:
+    """The server itself, empty. Whatever the test does to it, it runs again afterwards."""
+    _valkey_of_this_worker.start()
+    _empty(_valkey_of_this_worker)
+    yield _valkey_of_this_worker
+    _valkey_of_this_worker.start()
+
+
+@pytest.fixture
+def redis_url(_valkey_of_this_worker: Valkey) -> str:
+    """The URL of a running, empty server; settings.REDIS_URL names the same."""
+    _empty(_valkey_of_this_worker)
+    return _valkey_of_this_worker.url
+
+
+@pytest.fixture
+def process_environment(transactional_db: None) -> dict[str, str]:
+    """For a program that a test starts: these settings, this worker's Redis, and what the test has put into its database."""
+    name = str(connection.settings_dict["NAME"])
+    database = (
+        f"sqlite:///{name}" if connection.vendor == "sqlite" else urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    )
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": database}
+
+
+def _empty(server: Valkey) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium. Tests that use it are marked ``browser``."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip(NO_CHROMIUM)
+    return path
+
+
+def find_chromium() -> str | None:
+    named = os.environ.get("CHROMIUM")
+    return named or next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    no_browser = pytest.mark.skip(reason=NO_CHROMIUM)
+    no_postgres = pytest.mark.skip(reason="says something about PostgreSQL: run with DATABASE_URL=postgres://…")
+    for item in items:
+        if item.get_closest_marker("browser") and find_chromium() is None:
+            item.add_marker(no_browser)
+        if item.get_closest_marker("postgres") and connection.vendor != "postgresql":
+            item.add_marker(no_postgres)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if find_chromium() is None:
+        terminalreporter.write_line(f"BROWSER TESTS DID NOT RUN: {NO_CHROMIUM}.", yellow=True, bold=True)
