@@ -26,7 +26,16 @@ export class Server {
   card(id) {
     const unknown = { error: "", error_at: null, retry_at: null, warmup: null, host: "desk", pid: 1 };
     const times = { since: this.at, connected_at: this.at, last_heartbeat: this.at };
-    return { exchange_id: id, name: id.toUpperCase(), simulated: false, state: "live", connection_state: "connected", symbols: 5, ...times, ...unknown };
+    return {
+      exchange_id: id,
+      name: id.toUpperCase(),
+      simulated: false,
+      state: "live",
+      connection_state: "connected",
+      symbols: 5,
+      ...times,
+      ...unknown,
+    };
   }
 
   list(id, symbol) {
@@ -39,7 +48,13 @@ export class Server {
     const resumed = {};
     for (const [id, { epoch }] of Object.entries(this.top)) resumed[id] = resume[id]?.epoch === epoch;
     const owed = this.alerts.filter((alert) => !resumed[alert.source_exchange_id] || alert.id > resume[alert.source_exchange_id].id);
-    const whole = { exchanges: [...this.exchanges.values()], symbols: [...this.rows.values()], alerts: owed.reverse(), resumed, top: this.top };
+    const whole = {
+      exchanges: [...this.exchanges.values()],
+      symbols: [...this.rows.values()],
+      alerts: owed.reverse(),
+      resumed,
+      top: this.top,
+    };
     return structuredClone({ type: "snapshot", v: 1, at: this.at, ...whole });
   }
 
@@ -73,7 +88,19 @@ export class Server {
   candle() {
     const row = this.anyRow();
     const timeframe = TIMEFRAMES[this.pick(5)];
-    const indicator = { t: this.at, close: 1, macdv: this.pick(400) - 200, signal: 0, histogram: 0, atr: 1, stage: "rallying", seeded: true, observed: 9, span: 9, reason: "" };
+    const indicator = {
+      t: this.at,
+      close: 1,
+      macdv: this.pick(400) - 200,
+      signal: 0,
+      histogram: 0,
+      atr: 1,
+      stage: "rallying",
+      seeded: true,
+      observed: 9,
+      span: 9,
+      reason: "",
+    };
     row.readings[timeframe] = indicator;
     return { type: "candle", exchange_id: row.exchange_id, symbol: row.symbol, timeframe, candle: [this.at, 1, 1, 1, 1, 1, 0], indicator };
   }

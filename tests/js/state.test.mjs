@@ -49,7 +49,10 @@ test("an alert that comes twice is shown once", () => {
   const server = new Server(1);
   const alert = server.alert();
   const page = told(initialState(), new Server(1).snapshot(), alert, structuredClone(alert));
-  assert.deepEqual(page.alerts.map(({ uid }) => uid), [alert.uid]);
+  assert.deepEqual(
+    page.alerts.map(({ uid }) => uid),
+    [alert.uid],
+  );
   assert.deepEqual(reduce(page, alert), {});
 });
 
@@ -60,7 +63,10 @@ test("a revision is marked on the alert that is there", () => {
   const changes = reduce(page, { ...alert, revised: true });
   assert.equal(changes.fresh, undefined);
   apply(page, changes);
-  assert.deepEqual(page.alerts.map(({ revised }) => revised), [true]);
+  assert.deepEqual(
+    page.alerts.map(({ revised }) => revised),
+    [true],
+  );
 });
 
 test("an alert after a gap is shown, and the page asks for those between", () => {
@@ -70,7 +76,10 @@ test("an alert after a gap is shown, and the page asks for those between", () =>
   let last = server.alert();
   while (last.source_exchange_id !== first.source_exchange_id) last = server.alert();
   told(page, last);
-  assert.deepEqual(page.alerts.map(({ uid }) => uid), [last.uid]);
+  assert.deepEqual(
+    page.alerts.map(({ uid }) => uid),
+    [last.uid],
+  );
   assert.deepEqual(behind(page), [last.source_exchange_id]);
   assert.deepEqual(page.positions[last.source_exchange_id], { epoch: first.epoch, id: 0 });
 });
@@ -86,7 +95,10 @@ test("a stream with a new epoch is asked for again, and replaces the list", () =
   const changes = reduce(page, server.snapshot(page.positions));
   assert.deepEqual(changes.restarted, [id]);
   apply(page, changes);
-  assert.deepEqual(page.alerts.filter((alert) => alert.source_exchange_id === id), []);
+  assert.deepEqual(
+    page.alerts.filter((alert) => alert.source_exchange_id === id),
+    [],
+  );
 });
 
 test("the list of alerts is bounded, and keeps the newest", () => {
@@ -123,11 +135,26 @@ test("positions tell the state of every exchange", () => {
   const server = new Server(1);
   const page = told(initialState(), server.snapshot());
   told(page, { ...server.positions(), at: server.at + 9, states: { coinbase: "live", binance: "offline", nowhere: "live" } });
-  assert.deepEqual([...page.exchanges.values()].map(({ state, since }) => [state, since - server.at]), [["live", 0], ["offline", 9]]);
+  assert.deepEqual(
+    [...page.exchanges.values()].map(({ state, since }) => [state, since - server.at]),
+    [
+      ["live", 0],
+      ["offline", 9],
+    ],
+  );
 });
 
 test("messages of an unknown type, symbol or exchange change nothing", () => {
   const page = told(initialState(), new Server(1).snapshot());
-  const unknown = { exchange_id: "nowhere", symbol: "X", received: 1, price: 1, timeframe: "5m", indicator: { t: 1 }, event: "symbol:state", state: "live" };
+  const unknown = {
+    exchange_id: "nowhere",
+    symbol: "X",
+    received: 1,
+    price: 1,
+    timeframe: "5m",
+    indicator: { t: 1 },
+    event: "symbol:state",
+    state: "live",
+  };
   for (const type of ["ticker", "candle", "lifecycle", "weather", "constructor"]) assert.deepEqual(reduce(page, { ...unknown, type }), {});
 });

@@ -72,7 +72,10 @@ test("a filter of alerts lets through what it names, and everything where it nam
   const all = { exchange: "", timeframes: new Set(), kind: "" };
   assert.equal(passes(alert, all), true);
   const filters = [{ exchange: "binance" }, { timeframes: new Set(["5m"]) }, { kind: "down" }, { kind: "level" }];
-  assert.deepEqual(filters.map((filter) => passes(alert, { ...all, ...filter })), [false, false, false, false]);
+  assert.deepEqual(
+    filters.map((filter) => passes(alert, { ...all, ...filter })),
+    [false, false, false, false],
+  );
   assert.equal(passes(alert, { exchange: "coinbase", timeframes: new Set(["1h", "5m"]), kind: "reversal" }), true);
 });
 

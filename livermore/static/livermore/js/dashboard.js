@@ -128,7 +128,10 @@ function tellOfRestart(ids) {
   const names = ids.map((id) => state.exchanges.get(id)?.name ?? id).join(", ");
   const note = byId("feed-note");
   note.hidden = false;
-  setText(note.firstElementChild, `${names}: too much happened while this page was away. These are the newest alerts; /api/alerts/ has all.`);
+  setText(
+    note.firstElementChild,
+    `${names}: too much happened while this page was away. These are the newest alerts; /api/alerts/ has all.`,
+  );
 }
 
 function draw() {
@@ -156,7 +159,12 @@ function drawSurroundings() {
   drawControls();
   const live = [...state.exchanges.values()].filter((card) => card.state === "live").length;
   setText(byId("exchanges-tally"), state.exchanges.size ? `${live} of ${state.exchanges.size} live` : "");
-  setText(byId("matrix-tally"), matrix.keys.length === state.rows.size ? plural(state.rows.size, "symbol") : `${matrix.keys.length} of ${plural(state.rows.size, "symbol")}`);
+  setText(
+    byId("matrix-tally"),
+    matrix.keys.length === state.rows.size
+      ? plural(state.rows.size, "symbol")
+      : `${matrix.keys.length} of ${plural(state.rows.size, "symbol")}`,
+  );
   setText(byId("alerts-tally"), alerts.tally);
   drawEmpty();
   paintWaiting();
@@ -178,7 +186,14 @@ function paintWaiting() {
   waiting.hidden = state.loaded;
   const { state: link } = feed.link;
   const long = Date.now() - feed.openedAt > LONG_WAIT;
-  setText(waiting, link === "connecting" ? (long ? "Waiting for the server’s first answer…" : "Connecting to the feed…") : "The feed cannot be reached yet. Trying again…");
+  setText(
+    waiting,
+    link === "connecting"
+      ? long
+        ? "Waiting for the server’s first answer…"
+        : "Connecting to the feed…"
+      : "The feed cannot be reached yet. Trying again…",
+  );
 }
 
 /** @param {object[]} shown */
@@ -244,7 +259,7 @@ function keepFilters() {
 /** @type {"matrix" | "alerts"} the part j, k and Enter go to */
 let active = "matrix";
 
-const narrow = matchMedia("(max-width: 759px)"); // as in dashboard.css
+const narrow = matchMedia("(max-width: 759px)"); // as in narrow.css
 
 /** On a phone one part is shown at a time. @param {string} pane */
 function setPane(pane) {

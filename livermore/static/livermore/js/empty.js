@@ -34,10 +34,18 @@ export function paintEmptyMatrix(root, state, steps, filtered) {
 function nextStep(card, { mayControl, start }) {
   if (card.state === "idle") {
     if (!mayControl) return [h("p", {}, `${card.name} is idle. Ask somebody who may control exchanges to start it.`)];
-    return [h("p", {}, `${card.name} is idle.`, button("Start it", () => start(card.exchange_id)))];
+    return [
+      h(
+        "p",
+        {},
+        `${card.name} is idle.`,
+        button("Start it", () => start(card.exchange_id)),
+      ),
+    ];
   }
   if (card.state === "warming") return [h("p", {}, `${card.name} is warming up: its symbols appear as their history arrives.`)];
-  if (card.state === "offline") return [h("p", {}, `${card.name} is offline: ${card.error || "no process hosts it"}. Its card says what to do.`)];
+  if (card.state === "offline")
+    return [h("p", {}, `${card.name} is offline: ${card.error || "no process hosts it"}. Its card says what to do.`)];
   return [h("p", {}, `${card.name} is ${card.state} and has no symbols yet.`)];
 }
 

@@ -13,8 +13,18 @@ const BIASES = { bullish: "▲ bullish", bearish: "▼ bearish", neutral: "◆ n
  */
 export function createAlert(alert, context) {
   const age = h("time", { class: "age", datetime: new Date(alert.triggered_at).toISOString(), title: exactTime(alert.triggered_at) });
-  const main = h("button", { class: "alert-main", type: "button", "aria-expanded": "false" }, ...headline(alert, age), ...body(alert, context));
-  const element = h("li", { class: "alert", "data-stage": stageName(alert.stage), "data-direction": alert.direction }, main, elsewhere(alert, context));
+  const main = h(
+    "button",
+    { class: "alert-main", type: "button", "aria-expanded": "false" },
+    ...headline(alert, age),
+    ...body(alert, context),
+  );
+  const element = h(
+    "li",
+    { class: "alert", "data-stage": stageName(alert.stage), "data-direction": alert.direction },
+    main,
+    elsewhere(alert, context),
+  );
   element.dataset.uid = alert.uid;
   const entry = { alert, element, main, age, details: null };
   paintAge(entry, context.now);
@@ -27,18 +37,30 @@ export function paintAge(entry, now) {
 }
 
 function headline(alert, age) {
-  const sign = h("span", { class: "sign", "data-direction": alert.direction, "aria-label": alert.direction }, SIGNS[alert.direction] ?? "◆");
+  const sign = h(
+    "span",
+    { class: "sign", "data-direction": alert.direction, "aria-label": alert.direction },
+    SIGNS[alert.direction] ?? "◆",
+  );
   const marks = [
     alert.delayed && h("span", { class: "mark-word", title: "Found after an outage: the candle closed before it was seen." }, "delayed"),
-    alert.revised && h("span", { class: "mark-word", title: "The exchange corrected the candle afterwards; this is the original signal." }, "revised"),
+    alert.revised &&
+      h("span", { class: "mark-word", title: "The exchange corrected the candle afterwards; this is the original signal." }, "revised"),
   ];
-  return [h("span", { class: "line" }, sign, h("strong", {}, alert.symbol), h("span", { class: "timeframe" }, alert.timeframe), ...marks, age)];
+  return [
+    h("span", { class: "line" }, sign, h("strong", {}, alert.symbol), h("span", { class: "timeframe" }, alert.timeframe), ...marks, age),
+  ];
 }
 
 function body(alert, { cardOf, decimalsOf }) {
   const stage = stageName(alert.stage);
   const card = cardOf(alert.source_exchange_id);
-  const says = h("span", { class: "line says" }, h("span", {}, describe(alert)), h("span", { class: "figure" }, macdv(alert.trigger_value)));
+  const says = h(
+    "span",
+    { class: "line says" },
+    h("span", {}, describe(alert)),
+    h("span", { class: "figure" }, macdv(alert.trigger_value)),
+  );
   const place = h(
     "span",
     { class: "line place" },
@@ -47,7 +69,11 @@ function body(alert, { cardOf, decimalsOf }) {
     h("span", { class: "figure price" }, price(alert.price, decimalsOf(alert.source_exchange_id, alert.symbol))),
   );
   const named = h("span", { class: "stage-name", "data-stage": stage }, icon(`stage-${stage}`), stage);
-  const bias = h("span", { class: "bias", "data-bias": alert.bias, title: "Over all timeframes, the longer ones weighing more." }, BIASES[alert.bias] ?? alert.bias);
+  const bias = h(
+    "span",
+    { class: "bias", "data-bias": alert.bias, title: "Over all timeframes, the longer ones weighing more." },
+    BIASES[alert.bias] ?? alert.bias,
+  );
   return [says, place, h("span", { class: "line context" }, named, bias, strip(alert))];
 }
 
@@ -57,7 +83,11 @@ function strip({ timeframes }) {
     const name = stageName(stage);
     return h("span", { class: "stage", "data-stage": name, title: `${timeframe}: ${name}, MACD-V ${macdv(value)}` }, icon(`stage-${name}`));
   });
-  return h("span", { class: "strip", role: "img", "aria-label": timeframes.map(({ timeframe, stage }) => `${timeframe} ${stage}`).join(", ") }, ...cells);
+  return h(
+    "span",
+    { class: "strip", role: "img", "aria-label": timeframes.map(({ timeframe, stage }) => `${timeframe} ${stage}`).join(", ") },
+    ...cells,
+  );
 }
 
 function elsewhere(alert, { cardOf }) {

@@ -78,7 +78,10 @@ export class AlertFeed {
     const context = { ...this.context, now: this.now() };
     const uids = new Set(this.shown.map((alert) => alert.uid));
     for (const uid of this.entries.keys()) if (!uids.has(uid)) this.entries.delete(uid);
-    arrange(this.list, this.shown.map((alert) => this.entryOf(alert, context).element));
+    arrange(
+      this.list,
+      this.shown.map((alert) => this.entryOf(alert, context).element),
+    );
     this.drawn = true;
     const { waiting } = this;
     this.bar.hidden = waiting === 0;

@@ -8,7 +8,13 @@ const HEADS = ["", "Stage", "MACD-V", "Signal", "Histogram", "ATR", "Candle", "W
 
 /** An empty panel; `fillDetail` writes into it, leaving its button in place for a pointer on its way there. */
 export function createDetail() {
-  const parts = { title: h("strong"), state: h("span", { class: "muted" }), label: h("span"), table: h("div"), facts: h("p", { class: "muted" }) };
+  const parts = {
+    title: h("strong"),
+    state: h("span", { class: "muted" }),
+    label: h("span"),
+    table: h("div"),
+    facts: h("p", { class: "muted" }),
+  };
   const pin = h("button", { class: "button", type: "button", "data-action": "pin" }, icon("icon-pin"), parts.label);
   const head = h("div", { class: "detail-head" }, parts.title, parts.state, pin);
   const inner = h("div", { class: "detail-inner", role: "cell" }, head, parts.table, parts.facts);
@@ -47,7 +53,13 @@ function line(timeframe, reading) {
   );
 }
 
-const candleFormat = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const candleFormat = new Intl.DateTimeFormat("en-GB", {
+  timeZone: "UTC",
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 
 /** The candle's open time, in UTC as candles are. */
 function candleTime(at) {

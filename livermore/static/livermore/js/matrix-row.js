@@ -5,6 +5,8 @@ import { stateOf } from "./rows.js";
 import { STATES, TIMEFRAMES, stageName, stateName } from "./stages.js";
 
 export const FLASH = 300;
+/** A stale row tells how old its price is; where prices come and candles do not, that would say nothing. */
+const WORTH_TELLING = 10_000;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Show once that a value has changed. @param {Element} element @param {"up" | "down" | "news"} kind */
@@ -78,8 +80,8 @@ export function paintState(entry, now) {
     entry.element.dataset.state = name;
     setIcon(entry.stateIcon, `state-${name}`);
   }
-  const age = name === "stale" && entry.row.received ? ` ${duration(now - entry.row.received)}` : "";
-  setText(entry.stateWord, name + age);
+  const quiet = now - (entry.row.received ?? now);
+  setText(entry.stateWord, name === "stale" && quiet >= WORTH_TELLING ? `${name} ${duration(quiet)}` : name);
 }
 
 function paintMarket(entry, row, before) {

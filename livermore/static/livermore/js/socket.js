@@ -89,9 +89,18 @@ export class Feed {
     this.socket = socket;
     // Events of a socket that has been given up are nobody's.
     const current = (handle) => (event) => this.socket === socket && handle(event);
-    socket.addEventListener("open", current(() => this.hello()));
-    socket.addEventListener("message", current((event) => this.receive(event.data)));
-    socket.addEventListener("close", current((event) => this.closed(event.code)));
+    socket.addEventListener(
+      "open",
+      current(() => this.hello()),
+    );
+    socket.addEventListener(
+      "message",
+      current((event) => this.receive(event.data)),
+    );
+    socket.addEventListener(
+      "close",
+      current((event) => this.closed(event.code)),
+    );
   }
 
   /** @param {string} data */

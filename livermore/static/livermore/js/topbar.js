@@ -78,7 +78,8 @@ export class TopBar {
     document.body.dataset.link = link.state;
     setText(this.linkWord, linkText(link));
     const skew = Math.round(difference() / 1000);
-    const clocks = Math.abs(skew) >= 2 ? `\nThis computer’s clock is ${Math.abs(skew)} s ${skew > 0 ? "behind" : "ahead of"} the server’s.` : "";
+    const clocks =
+      Math.abs(skew) >= 2 ? `\nThis computer’s clock is ${Math.abs(skew)} s ${skew > 0 ? "behind" : "ahead of"} the server’s.` : "";
     set(this.linkButton, "title", LINK_HINTS[link.state] + clocks);
     // Spoken on a change only, not at every second of a countdown.
     if (changed) setText(this.linkSaid, `Page ${linkText({ ...link, retryAt: null })}`);
