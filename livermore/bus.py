@@ -66,6 +66,7 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self.up = False
+        self._lost = False
 
     async def subscribe(self, listener: Listener, patterns: Iterable[str]) -> bool:
         """Deliver channels that match ``patterns`` (as PSUBSCRIBE reads them). True once Redis confirmed it; False while it is away."""
@@ -158,6 +159,9 @@ class Relay:
             self._ready.set()
         else:
             self._ready.clear()
+        if up and not self._lost:
+            return  # the first time: nobody has missed anything
+        self._lost = not up
         for listener in {listener for listeners in self._listeners.values() for listener in listeners}:
             listener.link_changed(up)
 

@@ -49,6 +49,8 @@ class Refill:
             for series in watched.started:
                 if not await self._committer.try_redis(store.write_history(self._redis, self._exchange_id, series, [])):
                     return False
+        if not await self._committer.try_redis(self._committer.publisher.ensure_stream()):
+            return False
         self._committer.nudge()
         await self._announce()
         for watched in list(self._pool.watched.values()):

@@ -127,29 +127,29 @@ async def test_a_trader_sees_the_market_move(operator: User, chromium: str, valk
             page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             await log_in(page, url)
-            await wait_for_state(page, "Binance (simulated)", "live")
+            await wait_for_state(page, "Binance Sandbox", "live")
 
             price = page.locator("#matrix-rows .row", has_text="BTCUSDT").locator(".cell.price")
             before = await price.inner_text()
             await page.wait_for_function(
                 "([element, before]) => element.innerText !== before", arg=[await price.element_handle(), before], timeout=PATIENCE
             )
-            await wait_for_new_alert(page, "Binance (simulated)")
+            await wait_for_new_alert(page, "Binance Sandbox")
 
-            coinbase = card(page, "Coinbase (simulated)")
-            await wait_for_state(page, "Coinbase (simulated)", "idle")
+            coinbase = card(page, "Coinbase Sandbox")
+            await wait_for_state(page, "Coinbase Sandbox", "idle")
             await coinbase.get_by_role("button", name="Start").click()
-            await wait_for_state(page, "Coinbase (simulated)", "live")
-            await wait_for_new_alert(page, "Coinbase (simulated)")
+            await wait_for_state(page, "Coinbase Sandbox", "live")
+            await wait_for_new_alert(page, "Coinbase Sandbox")
             await coinbase.get_by_role("button", name="Stop").click()
-            await wait_for_state(page, "Coinbase (simulated)", "idle")
+            await wait_for_state(page, "Coinbase Sandbox", "idle")
             assert complaints == []
 
             valkey.kill()
             await page.locator(".chip[data-state='offline']").first.wait_for(timeout=PATIENCE)
             valkey.start()
-            await wait_for_state(page, "Binance (simulated)", "live")
-            await wait_for_new_alert(page, "Binance (simulated)")
+            await wait_for_state(page, "Binance Sandbox", "live")
+            await wait_for_new_alert(page, "Binance Sandbox")
             await page.locator("body[data-link='live']").wait_for(timeout=PATIENCE)
 
             shown = await page.locator("#feed .alert").evaluate_all("items => items.map(item => item.dataset.uid)")

@@ -59,7 +59,7 @@ ROWS = {
         "top_n": 50,
     },
     "coinbase-sandbox": {
-        "name": "Coinbase (simulated)",
+        "name": "Coinbase Sandbox",
         "adapter": "coinbase",
         "websocket_url": "ws://127.0.0.1:8791/coinbase-sandbox",
         "rest_url": "http://127.0.0.1:8792/coinbase-sandbox",
@@ -69,7 +69,7 @@ ROWS = {
         **SANDBOX,
     },
     "binance-sandbox": {
-        "name": "Binance (simulated)",
+        "name": "Binance Sandbox",
         "adapter": "binance",
         "websocket_url": "ws://127.0.0.1:8791/binance-sandbox",
         "rest_url": "http://127.0.0.1:8792/binance-sandbox",

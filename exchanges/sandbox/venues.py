@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Venue:
     """One simulated exchange: the path it is served under, the wire protocol it speaks, and how its prices relate to the others'.
 
-    ``basis_bps`` is how far its prices stand above the hidden price on average, ``swing_bps`` how far that wanders over hours.
+    ``basis_bps`` is how far its prices stand above the hidden price on average, ``swing_bps`` how far that wanders over hours; unless
+    that is 0, single candles are off by up to a point more, so that a candle does not open exactly where the last one closed.
     ``lag_ms`` is how many milliseconds of market time it follows: its trades are those of ``lag_ms`` before. A lag must be within two
     minutes above a multiple of five minutes, so that no trade moves into the next candle. ``volume_share`` scales its volumes.
     ``rest_limit`` overrides the protocol's own limit (Coinbase: requests a second, Binance: weight a minute); 0 means none.
@@ -25,7 +26,7 @@ class Venue:
     ping_seconds: float = 0.0
 
 
-COINBASE = Venue("coinbase-sandbox", "coinbase", "USD")
+COINBASE = Venue("coinbase-sandbox", "coinbase", "USD", swing_bps=0.5)
 BINANCE = Venue("binance-sandbox", "binance", "USDT", basis_bps=14.0, swing_bps=12.0, lag_ms=12_000, volume_share=6.0, ping_seconds=20.0)
 BINANCE_US = Venue(
     "binance-us-sandbox",

@@ -15,12 +15,11 @@ from livermore import supervisor as supervising
 from livermore.supervisor import Child, Supervisor
 
 PROJECT = Path(__file__).resolve().parents[2]
+SAY_PID = "import os, pathlib, signal, sys, time; name = pathlib.Path(sys.argv[0]).stem; "
+SAY_PID += "pathlib.Path(name + '.new').write_text(str(os.getpid())); os.rename(name + '.new', name + '.pid'); time.sleep(600)"
 PROGRAMS = {
-    "patient": "import os, pathlib, time; pathlib.Path('patient.pid').write_text(str(os.getpid())); time.sleep(600)",
-    "stubborn": (
-        "import os, pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "pathlib.Path('stubborn.pid').write_text(str(os.getpid())); time.sleep(600)"
-    ),
+    "patient": SAY_PID,
+    "stubborn": f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SAY_PID}",
     "dying": "import pathlib; file = pathlib.Path('dying.lives').open('a'); file.write('x'); file.close(); raise SystemExit(3)",
     "talking": (
         "import sys; print('on stdout: ERROR of no concern'); e = sys.stderr.write; "
@@ -108,7 +107,7 @@ async def test_a_killed_program_is_said_to_be_killed(place: Path) -> None:
     killed: list[int] = []
 
     def enough(said: list[str]) -> bool:
-        if not killed and (place / "patient.pid").exists() and (place / "patient.pid").read_text():
+        if not killed and (place / "patient.pid").exists():
             killed.append(pid_of(place, "patient"))
             os.kill(killed[0], signal.SIGKILL)
         return bool(said)
@@ -146,7 +145,6 @@ async def test_a_line_without_end_is_left_out_and_the_next_one_logged(place: Pat
 async def test_when_it_does_not_become_ready_everything_is_ended_and_the_reason_raised(place: Path) -> None:
     async def never() -> None:
         await until((place / "patient.pid").exists)
-        await until((place / "patient.pid").read_text)
         raise LookupError("it will not be")
 
     supervisor = Supervisor([child(place, "patient")], directory=place, log_dir=place, say=print)

@@ -52,7 +52,7 @@ def test_nobody_adds_a_symbol(who):
 def test_the_list_says_what_matters(btc, eth):
     html = browser("viewer").get(LIST).text
     assert 'title="1,234,567.00 USD">1.2 M USD' in html
-    assert "Binance (simulated)" in html
+    assert "Binance Sandbox" in html
     assert "SIMULATED" in html
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,6 +125,16 @@ async def test_an_interval_without_a_trade_closes_flat_with_no_trade_ids(bench: 
     assert [kline[name] for name in "ohlc"] == [decimal(idle.close * 10**4, 8)] * 4
     assert (kline["n"], kline["f"], kline["L"], kline["v"], kline["q"], kline["x"]) == (0, -1, -1, "0.00000000", "0.00000000", True)
     assert 1_400 <= frame["data"]["E"] - (idle.open_time + BAR) <= 2_400
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BANDUSDT"])
+def test_the_times_of_a_stream_never_go_back_and_no_interval_opens_before_the_last_one_closed(symbol: str) -> None:
+    session = Session(exchange(VENUE), f"/ws/{symbol.lower()}@kline_5m", {}, START)
+    frames = [frame.message["data"] for second in range(1_300) for frame in session.advance(START + second * 1_000)]
+    assert len(frames) > 500
+    assert [frame["E"] for frame in frames] == sorted(frame["E"] for frame in frames)
+    for before, after in pairwise(frames):
+        assert after["k"]["t"] == before["k"]["t"] + (BAR if before["k"]["x"] else 0)
 
 
 async def test_longer_klines_are_served_too(bench: Bench) -> None:

@@ -22,8 +22,8 @@ EPOCH = 1_771_977_600_000
 COINS = universe(24, 7)
 
 
-def _market(seed: int = 7, follower: Venue = BINANCE) -> Market:
-    return Market(seed, [*coinbase.listings(COINBASE, COINS, seed, EPOCH), *binance.listings(follower, COINS, seed, EPOCH)])
+def _market(seed: int = 7, leader: Venue = COINBASE, follower: Venue = BINANCE) -> Market:
+    return Market(seed, [*coinbase.listings(leader, COINS, seed, EPOCH), *binance.listings(follower, COINS, seed, EPOCH)])
 
 
 MARKET = _market()
@@ -123,6 +123,15 @@ def test_candles_are_floats_of_the_exact_decimals() -> None:
     assert (candle.open, candle.volume) == (float(f"{bar.open}e-2"), float(f"{bar.volume}e-8"))
 
 
+@pytest.mark.parametrize(
+    ("venue", "symbol"), [("coinbase-sandbox", "BTC-USD"), ("coinbase-sandbox", "RLC-USD"), ("binance-sandbox", "SOLUSDT")]
+)
+def test_a_candle_opens_close_to_where_the_last_one_ended_also_over_midnight(venue: str, symbol: str) -> None:
+    candles = MARKET.candles(venue, symbol, "5m", EPOCH, EPOCH + 3 * DAY)
+    gaps = [abs(candle.open / before.close - 1) for before, candle in pairwise(candles)]
+    assert 0 < max(gaps) < 0.0006
+
+
 def test_thinly_traded_coins_have_intervals_without_a_trade_and_others_have_none() -> None:
     idle = {
         coin.code: 288 * 7 - len(MARKET.candles("coinbase-sandbox", f"{coin.code}-USD", "5m", EPOCH, EPOCH + 7 * DAY)) for coin in NAMED
@@ -151,7 +160,7 @@ def test_the_follower_trades_the_leaders_moves_later_by_its_lag() -> None:
 
 
 def test_a_lag_of_whole_candles_shifts_the_candles() -> None:
-    slow = _market(follower=replace(BINANCE, lag_ms=2 * BAR + 5_000, swing_bps=0.0, basis_bps=0.0))
+    slow = _market(leader=replace(COINBASE, swing_bps=0), follower=replace(BINANCE, lag_ms=2 * BAR + 5_000, swing_bps=0, basis_bps=0))
     listing = slow.listing("binance-sandbox", "BTCUSDT")
     late = slow.bars(listing, BAR, EPOCH, EPOCH + DAY)
     leader = slow.bars(slow.listing("coinbase-sandbox", "BTC-USD"), BAR, EPOCH - 2 * BAR, EPOCH + DAY - 2 * BAR)

@@ -1,0 +1,266 @@
+"""A running connector: what it follows, what it waits for, and what it says meanwhile."""
+
+import asyncio
+import json
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from alerts.models import AlertRule
+from exchanges.models import Exchange
+from exchanges.sandbox.venues import BINANCE, COINBASE
+from livermore import keys
+from livermore.db import db
+from market_data.models import Checkpoint
+from symbols import services
+from symbols.models import Policy, Symbol
+from tests.recorded import listening
+from tests.simulated import BINANCE_ID, COINBASE_ID, STEP, World, simulated, spelled, truth, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def states(world: World, exchange_id: str) -> dict[str, tuple[str, str]]:
+    """symbol -> (state, reason) as Redis has it."""
+    fields = await world.redis.hgetall(keys.exchange_states(exchange_id))
+    values = {symbol.decode(): json.loads(value) for symbol, value in fields.items()}
+    return {symbol: (value["state"], value["reason"]) for symbol, value in values.items()}
+
+
+async def wait_for(world: World, exchange_id: str, symbol: str, state: str) -> str:
+    """The reason, once the symbol is in that state."""
+
+    async def reached() -> str | None:
+        found = (await states(world, exchange_id)).get(symbol, ("", ""))
+        return f"{found[1]} " if found[0] == state else None
+
+    return (await until(reached, f"{symbol} {state}")).strip()
+
+
+@partial(sync_to_async, thread_sensitive=False)  # as from another process: the connector needs the thread of the database itself
+def set_policy(exchange_id: str, symbol: str, policy: Policy) -> tuple[int, str]:
+    try:
+        row = Symbol.objects.get(exchange_id=exchange_id, symbol=symbol)
+        return services.symbols_set_policy(ids=[row.pk], policy=policy, by="a test")
+    finally:
+        connection.close()
+
+
+# The pool
+
+
+@pytest.mark.parametrize("venue", [COINBASE, BINANCE])
+async def test_what_people_decide_about_symbols_reaches_it_on_the_same_connection(redis_url: str, venue: Any) -> None:
+    bitcoin, chainlink = spelled(venue, "BTC"), spelled(venue, "LINK")
+    async with simulated([venue]) as world:
+        await world.host(venue.id)
+        assert bitcoin in await world.symbols(venue.id)
+        assert chainlink not in await world.symbols(venue.id)
+
+        assert await set_policy(venue.id, bitcoin, Policy.EXCLUDED) == (1, f"{venue.id}: 3 symbols, 0 new, 1 gone")
+        assert await set_policy(venue.id, chainlink, Policy.PINNED) == (1, f"{venue.id}: 4 symbols, 1 new, 0 gone")
+        await world.settled()
+        await world.advance()
+        async with listening(world) as listener:
+            await world.advance()
+            await until(lambda: (venue.id, chainlink, "5m") in listener.closes, "a close of the pinned symbol")
+
+        assert (venue.id, bitcoin, "5m") not in listener.closes
+        assert bitcoin not in await states(world, venue.id)
+        assert await world.redis.keys(f"*:{venue.id}:{bitcoin}*") == []
+        assert await world.redis.zcard(keys.candles(venue.id, chainlink, "5m")) == 402
+        assert world.sandbox.counters[venue.id]["connects"] == 1
+
+
+async def test_a_symbol_that_comes_back_goes_on_from_its_checkpoint(redis_url: str) -> None:
+    async with simulated([COINBASE]) as world:
+        await world.host(COINBASE_ID)
+        await world.advance()
+        await set_policy(COINBASE_ID, "BTC-USD", Policy.EXCLUDED)
+        for _ in range(3):
+            await world.advance()
+        left_at = (await world.checkpoints(COINBASE_ID))["BTC-USD", "5m"]
+        await set_policy(COINBASE_ID, "BTC-USD", Policy.AUTO)
+        await world.settled()
+
+        assert world.last_closed() - left_at == 3 * STEP
+        value = (await world.indicators(COINBASE_ID))["BTC-USD", "5m"]
+        assert value is not None
+        assert (value["t"], value["span"]) == (world.last_closed(), 404), "400 candles of the warm-up, and 4 that closed since"
+
+
+async def test_a_larger_top_n_and_other_rules_reach_it_by_a_reload(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        connector = world.connectors[BINANCE_ID]
+        await db(Exchange.objects.filter(pk=BINANCE_ID).update)(top_n=6)
+        await db(AlertRule.objects.update)(levels=[1, 2, 3, 5, 7], version=9)
+
+        assert await connector.reload() == "6 symbols, 2 new, 0 gone"
+        assert len(await world.symbols(BINANCE_ID)) == 6
+        for _ in range(4):
+            await world.advance()
+        labels = {(alert.rule_version, alert.trigger_label) for alert in await world.alerts(BINANCE_ID) if "level" in alert.trigger_label}
+        assert labels
+        assert labels <= {(9, f"level_{sign}{level}") for sign in ("", "-") for level in (1, 2, 3, 5, 7)}
+
+
+async def test_a_resync_finds_what_the_exchange_lists_now(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        await db(Symbol.objects.filter(exchange_id=BINANCE_ID, symbol="BTCUSDT").update)(tradable=False, tier=None)
+        connector = world.connectors[BINANCE_ID]
+        assert "1 gone" in await connector.reload()
+
+        assert await connector.resync() == "4 symbols, 1 new, 0 gone"
+        await world.settled()
+
+
+async def test_a_backfill_brings_back_candles_that_somebody_deleted(redis_url: str) -> None:
+    async with simulated([COINBASE]) as world:
+        await world.start(COINBASE_ID)
+        name = keys.candles(COINBASE_ID, "ETH-USD", "1h")
+        await world.redis.delete(name)
+
+        assert await world.connectors[COINBASE_ID].backfill() == "filling 4 symbols in again"
+
+        async def back() -> bool:
+            return int(await world.redis.zcard(name)) == 400
+
+        await until(back, "400 candles")
+        rows = [json.loads(row) for row in await world.redis.zrange(name, 0, -1)]
+        assert rows == truth(world.sandbox, COINBASE_ID, "ETH-USD", "1h", int(rows[0][0]), int(rows[0][0]) + 400 * 3_600_000)
+
+
+# What it waits for
+
+
+async def test_a_symbol_without_its_close_is_stale_then_a_gap_and_fires_nothing_meanwhile(redis_url: str) -> None:
+    async with simulated([COINBASE]) as world:
+        await world.start(COINBASE_ID)
+        before = (await world.checkpoints(COINBASE_ID))["ETH-USD", "5m"]
+        assert await wait_for(world, COINBASE_ID, "ETH-USD", "live") == ""
+        fault = world.sandbox.faults.set("rest-behind", symbol="ETH-USD", candles=3)
+
+        world.clock.advance(STEP + 25_000)
+        reason = await wait_for(world, COINBASE_ID, "ETH-USD", "stale")
+        assert reason.startswith("no final candle for ")
+        assert await wait_for(world, COINBASE_ID, "BTC-USD", "live") == ""
+        world.clock.advance(STEP)
+        assert await wait_for(world, COINBASE_ID, "ETH-USD", "gap") == "2 candles are being fetched"
+        assert (await world.checkpoints(COINBASE_ID))["ETH-USD", "5m"] == before
+        assert [alert for alert in await world.alerts(COINBASE_ID) if alert.symbol == "ETH-USD"] == []
+
+        world.sandbox.faults.clear(id=fault.id)
+        await world.settled()
+        assert await wait_for(world, COINBASE_ID, "ETH-USD", "live") == ""
+
+
+async def test_a_database_that_refuses_is_waited_for_and_nothing_is_published_meanwhile(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world, listening(world) as listener:
+        await world.start(BINANCE_ID)
+        for _ in range(2):
+            await world.advance()
+        table = Checkpoint._meta.db_table
+        await db(rename)(table, "elsewhere")
+        said = len(listener.heard)
+        world.clock.advance(STEP)
+        status = world.connectors[BINANCE_ID].status
+        await until(lambda: "the database did not take a batch" in status.error, "word of the database")
+        world.clock.advance(STEP)
+        assert [one.channel for one in listener.heard[said:] if ":candle:" in one.channel or ":alerts" in one.channel] == []
+
+        await db(rename)("elsewhere", table)
+        await world.settled()
+        assert status.error == ""
+        assert {at for (_, timeframe), at in (await world.checkpoints(BINANCE_ID)).items() if timeframe == "5m"} == {world.last_closed()}
+
+
+def rename(table: str, to: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {to}")
+
+
+async def test_an_exchange_that_refuses_is_asked_again_and_its_reason_told(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        world.sandbox.faults.set("rest-status", status=451)
+        connector = await world.connector(BINANCE_ID)
+        world.running[BINANCE_ID] = asyncio.create_task(connector.run())
+
+        word = await connector.first_word
+        assert word.startswith("starting, but not connected yet: HTTP 451: Binance does not serve this country; in the US use binance-us.")
+        assert " Next attempt in " in word
+        assert connector.status.connection_state == "disconnected"
+        assert connector.status.retry_at is not None
+        assert world.sandbox.counters[BINANCE_ID]["rest_requests"] == 1
+        world.sandbox.faults.clear()
+        await world.settled()
+        assert (connector.status.connection_state, connector.status.retry_at, connector.status.error) == ("connected", None, "")
+
+
+async def test_the_status_tells_that_all_is_well(redis_url: str) -> None:
+    async with simulated([COINBASE]) as world:
+        await world.host(COINBASE_ID)
+
+        async def live() -> dict[str, str]:
+            fields = await world.redis.hgetall(keys.exchange_status(COINBASE_ID))
+            status = {name.decode(): value.decode() for name, value in fields.items()}
+            return status if status["state"] == "live" else {}
+
+        status = await until(live, "a live exchange")
+        assert (status["connection_state"], status["symbols"], status["error"], status["warmup"]) == ("connected", "4", "", "")
+        assert 0 <= time.time() * 1000 - int(status["last_heartbeat"]) < 5_000
+        assert 0 < await world.redis.ttl(keys.exchange_status(COINBASE_ID)) <= 45
+        assert await states(world, COINBASE_ID) == {f"{coin}-USD": ("live", "") for coin in ("BTC", "ETH", "SOL", "XRP")}
+
+
+# Revisions and prices
+
+
+async def test_a_revised_candle_is_stored_and_its_alerts_are_marked_and_stay(redis_url: str) -> None:
+    async with simulated([COINBASE], top_n=8) as world:
+        await world.start(COINBASE_ID)
+        for _ in range(5):
+            fault = world.sandbox.faults.set("rest-revise")
+            await world.advance()
+            world.sandbox.faults.clear(id=fault.id)
+            await world.advance()
+        counters = world.connectors[COINBASE_ID].counters
+        await until(lambda: counters["revised"] >= 30, "revisions")
+        await world.advance()
+        alerts = [alert for alert in await world.alerts(COINBASE_ID) if alert.timeframe == "5m"]
+        changed = {alert.number for alert in alerts if alert.price != await true_close(world, alert.symbol, alert.candle_time)}
+
+        assert changed
+        assert changed <= {alert.number for alert in alerts if alert.revised}
+        for (symbol, timeframe), rows in (await world.candles(COINBASE_ID)).items():
+            if timeframe == "5m":
+                assert rows == truth(world.sandbox, COINBASE_ID, symbol, "5m", int(rows[0][0]), world.last_closed() + STEP)
+
+
+async def true_close(world: World, symbol: str, open_time: int) -> float:
+    return truth(world.sandbox, COINBASE_ID, symbol, "5m", open_time, open_time + STEP)[0][4]
+
+
+async def test_a_price_is_put_out_at_most_four_times_a_second(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        async with listening(world) as listener:
+            began = time.monotonic()
+            for _ in range(200):
+                world.clock.advance(1_000)
+                await asyncio.sleep(0.002)
+            name = keys.channel_ticker(BINANCE_ID, "BTCUSDT")
+            await until(lambda: any(one.channel == name for one in listener.heard), "a price")
+            prices = [one.message for one in listener.heard if one.channel == name]
+            took = time.monotonic() - began
+
+        assert 1 <= len(prices) <= took * 4 + 1
+        assert set(prices[-1]) == {
+            "type", "exchange_id", "symbol", "t", "price", "received", "volume_24h", "quote_volume_24h", "change_24h", "bid", "ask",
+        }  # fmt: skip
+        assert 0 < await world.redis.ttl(keys.ticker(BINANCE_ID, "BTCUSDT")) <= 60
