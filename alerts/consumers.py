@@ -3,9 +3,13 @@
 import asyncio
 import logging
 import time
+from importlib import import_module
+from typing import Any
 
 import msgspec
+from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 
 from alerts import snapshot
 from alerts.feedhub import hub
@@ -17,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LOG_IN_AGAIN, BAD_MESSAGE, TOO_SLOW = 4401, 4400, 4008
 LARGEST_MESSAGE = 16_384
+CHECK_EVERY = 30.0
+"""Seconds between two looks at the session behind an open socket."""
 SLOW_FOR = 30.0
 """Seconds a page may stay behind before its socket is closed."""
 
@@ -49,6 +55,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._owed = asyncio.Event()
         self._greeting = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
+        self._checker: asyncio.Task[None] | None = None
         await self.accept()
         user = self.scope["user"]
         if not user.is_authenticated:
@@ -56,12 +63,33 @@ class FeedConsumer(AsyncWebsocketConsumer):
             return
         self.exchange_ids = tuple(await db(snapshot.exchanges_of)(user.pk))
         self._flusher = asyncio.create_task(self._flush())
+        self._checker = asyncio.create_task(self._check_forever())
+
+    async def _check_forever(self) -> None:
+        """Look again whether this session may still listen, and to what: an open socket outlives a log-out."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            user = await self._current_user()
+            if not user.is_authenticated:
+                await self.close(LOG_IN_AGAIN)
+                return
+            exchange_ids = tuple(await db(snapshot.exchanges_of)(user.pk))
+            if exchange_ids != self.exchange_ids:
+                await bus.relay().unsubscribe(self)
+                self.exchange_ids = exchange_ids
+                await self._hello({})
+
+    async def _current_user(self) -> Any:
+        """Who the session belongs to now, as the database has it."""
+        store = import_module(settings.SESSION_ENGINE).SessionStore(self.scope["session"].session_key)
+        return await get_user({"session": store})
 
     async def disconnect(self, code: int) -> None:
         hub().leave(self)
         await bus.relay().unsubscribe(self)
-        if self._flusher is not None:
-            self._flusher.cancel()
+        for task in (self._flusher, self._checker):
+            if task is not None:
+                task.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:

@@ -40,7 +40,7 @@ class Evaluator:
             if series.timeframe not in rule.timeframes:
                 continue
             memory = self._memory(series.symbol, series.timeframe, rule.id)
-            if not series.warm:
+            if not advance.warm:
                 continue
             for signal in evaluate(rule, advance.previous, advance.current, memory, close_time):
                 delayed = recovered or clock - close_time > DELAYED_AFTER

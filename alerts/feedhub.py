@@ -98,7 +98,12 @@ class FeedHub:
             before = self._cards.get(card["exchange_id"])
             if full or _without_beat(before) != _without_beat(card):
                 self._send(card["exchange_id"], {"type": "exchange", **card}, key=("exchange", card["exchange_id"]))
-            if card["exchange_id"] in self._changed or (before is not None and before["warmup"] != card["warmup"]):
+            if before is not None and (before["warmup"], before["state"]) != (card["warmup"], card["state"]):
+                # Once more at the next look: a state may be out before the candles behind it are.
+                self._changed.add(card["exchange_id"])
+                await self._send_rows(card)
+            elif card["exchange_id"] in self._changed:
+                self._changed.discard(card["exchange_id"])
                 await self._send_rows(card)
         self._cards = {card["exchange_id"]: card for card in cards}
         if full or self._resync:
@@ -111,7 +116,6 @@ class FeedHub:
         self._changed.add(exchange_id)
 
     async def _send_rows(self, card: ExchangeCard) -> None:
-        self._changed.discard(card["exchange_id"])
         with suppress(*FAILURES):
             rows = await snapshot.read_rows(self._redis, [card])
             exchange_id = card["exchange_id"]

@@ -166,7 +166,7 @@ class LifecycleMessage(TypedDict):
     reason: str
     symbol: NotRequired[str]
     state: NotRequired[str]
-    progress: NotRequired[float]
+    retry_at: NotRequired[int]
 
 
 class SymbolsMessage(TypedDict):

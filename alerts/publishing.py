@@ -3,6 +3,7 @@
 The database is the authority. What could not be published stays unmarked there, and is published as soon as Redis answers again.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ class Publisher:
         self.exchange_id = exchange_id
         self.epoch = epoch
         self._pending: list[Alert] = []
+        self._lock = asyncio.Lock()
 
     async def recover(self) -> int:
         """At the start: take up what was committed but not marked. Returns how many."""
@@ -40,9 +42,12 @@ class Publisher:
 
     async def flush(self) -> None:
         """Publish what is pending, and mark it. Raises what Redis raises, and then keeps it pending."""
-        if not self._pending:
-            return
-        await self.ensure_stream()
+        async with self._lock:
+            if self._pending:
+                await self._ensure_stream()
+                await self._publish_pending()
+
+    async def _publish_pending(self) -> None:
         while self._pending:
             batch = self._pending[:_BATCH]
             for alert in batch:
@@ -54,6 +59,10 @@ class Publisher:
 
     async def ensure_stream(self) -> None:
         """Rebuild the stream from the database, under a new epoch, when Redis does not have ours."""
+        async with self._lock:
+            await self._ensure_stream()
+
+    async def _ensure_stream(self) -> None:
         if await self._redis.get(keys.alert_epoch(self.exchange_id)) == self.epoch.encode():
             return
         self.epoch = await db(services.sequence_new_epoch)(exchange_id=self.exchange_id)

@@ -15,6 +15,9 @@ from alerts.rules import Rule, uid
 from exchanges.events import BASE_TIMEFRAME
 from market_data.models import Checkpoint
 
+PAST_EPOCHS = 100
+"""Epochs that are remembered: a page that was away for longer gets a fresh list."""
+
 
 class Fenced(Exception):
     """Another connector has taken this exchange over: stop, and commit nothing more."""
@@ -67,9 +70,12 @@ def sequence_take_over(*, exchange_id: str) -> tuple[int, str]:
 
 def sequence_new_epoch(*, exchange_id: str) -> str:
     """The epoch of a stream that is being rebuilt."""
-    epoch = uuid.uuid4().hex
-    ExchangeSequence.objects.filter(pk=exchange_id).update(epoch=epoch)
-    return epoch
+    with transaction.atomic():
+        row = ExchangeSequence.objects.select_for_update().get(pk=exchange_id)
+        row.past_epochs = [*row.past_epochs, row.epoch][-PAST_EPOCHS:]
+        row.epoch = uuid.uuid4().hex
+        row.save(update_fields=["epoch", "past_epochs"])
+    return row.epoch
 
 
 @transaction.atomic

@@ -36,8 +36,9 @@ async def read_cards(redis: Redis, exchange_ids: Sequence[str]) -> list[Exchange
     try:
         async with redis.pipeline(transaction=False) as pipe:
             for row in rows:
-                pipe.hgetall(keys.exchange_status(row.pk))
-            found = [statuses.read(fields) for fields in await pipe.execute()]
+                statuses.queue_read(pipe, row.pk)
+            answers = iter(await pipe.execute())
+            found = [statuses.read(next(answers), next(answers)) for _ in rows]
     except FAILURES:
         found = [{"state": "offline", "error": "Redis does not answer"} for _ in rows]
     return [_card(row, one) for row, one in zip(rows, found, strict=True)]
@@ -156,18 +157,23 @@ async def read_snapshot(redis: Redis, exchange_ids: Sequence[str], resume: Resum
     }
 
 
+def _joins(have: Position, now: Position, past: Sequence[str]) -> bool:
+    """Whether what a page has is an earlier state of this very list, and not too long ago."""
+    return have["epoch"] in {now["epoch"], *past} and have["id"] <= now["id"] <= have["id"] + MOST_RESUMED
+
+
 def _alerts(exchange_ids: list[str], top: dict[str, Position], resume: Resume) -> tuple[list[AlertMessage], dict[str, bool]]:
     """The alerts since what the page has, or the newest ones of an exchange it cannot resume; newest first."""
     found: list[Alert] = []
-    resumed: dict[str, bool] = {}
     fresh: list[str] = []
+    past = dict(ExchangeSequence.objects.filter(pk__in=exchange_ids).values_list("pk", "past_epochs")) if resume else {}
     for exchange_id in exchange_ids:
-        have, now = resume.get(exchange_id), top.get(exchange_id, {"epoch": "", "id": 0})
-        resumed[exchange_id] = bool(have) and have["id"] <= now["id"] <= have["id"] + MOST_RESUMED  # type: ignore[index]
-        if not resumed[exchange_id]:
+        have, now = resume.get(exchange_id), top.get(exchange_id)
+        if have is None or now is None or not _joins(have, now, past.get(exchange_id, [])):
             fresh.append(exchange_id)
-        elif have is not None and have["id"] < now["id"]:
+        elif have["id"] < now["id"]:
             found += Alert.objects.filter(exchange_id=exchange_id, number__gt=have["id"])
+    resumed = {exchange_id: exchange_id not in fresh for exchange_id in exchange_ids}
     for exchange_id in fresh:
         found += Alert.objects.filter(exchange_id=exchange_id).order_by("-number")[:NEWEST_ALERTS]
     found.sort(key=lambda alert: (alert.triggered_at, alert.number), reverse=True)

@@ -263,6 +263,11 @@ class Link:
         streams = self._asked.pop(event.request, ()) if event.request is not None else ()
         names = ", ".join(f"{stream.symbol} {stream.channel}" for stream in streams[:5])
         log.warning("%s refused %s: %s", self._adapter.id, names or "a request", event.reason)
+        if event.stream is not None and event.stream in self.wanted:
+            # The socket goes on as if nothing had happened: without a word here it would look like a quiet market.
+            self._unproved.pop(event.stream, None)
+            self._emit(StreamState(event.stream, live=False, reason=f"refused: {event.reason}"))
+            self._check_proved()
         return event
 
     def _count(self, number: int) -> None:

@@ -37,7 +37,7 @@ class ConnectBudget:
 
 
 class Backoff:
-    """Exponential with full jitter, 0.5 s to 60 s, never under a floor, never giving up (reliability contract, docs/reliability.md)."""
+    """Exponential with full jitter, 0.5 s to 60 s, never under a floor, never giving up ."""
 
     def __init__(self, first: float = 0.5, most: float = 60.0, rng: Callable[[], float] = random.random) -> None:
         self._first, self._most, self._rng = first, most, rng

@@ -145,4 +145,8 @@ class RestClient:
         try:
             return parse()
         except BadAnswer as error:
+            if error.refusal is not None:
+                if error.refusal.kind in _DEFAULT_HOLD:
+                    self._hold(error.refusal)
+                raise RestError(error.refusal) from error
             raise RestError(RestRefusal("bad_answer", f"an answer that cannot be read: {error}")) from error

@@ -78,8 +78,19 @@ class Status:
         await redis.delete(keys.exchange_status(self.exchange_id), keys.exchange_states(self.exchange_id))
 
 
-def read(fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """A status hash as values: numbers as numbers, what is not there as None; empty for no process."""
+def queue_read(pipe: Any, exchange_id: str) -> None:
+    """Ask for what ``read`` needs: two answers, in this order."""
+    pipe.hgetall(keys.exchange_status(exchange_id))
+    pipe.exists(keys.exchange_lease(exchange_id))
+
+
+def read(fields: dict[bytes, bytes], lease: int) -> dict[str, Any]:
+    """A status hash as values: numbers as numbers, what is not there as None; empty for no process.
+
+    A process that died cannot say so, and its hash stays for a while; its lease runs out much sooner.
+    """
+    if not lease:
+        return {}
     values: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
     for name in _NUMBERS:
         if name in values:
@@ -93,15 +104,16 @@ def read_all(exchange_ids: list[str]) -> dict[str, dict[str, Any]]:
     """The status of each exchange, in one round trip. Raises what Redis raises."""
     pipe = bus.sync().pipeline(transaction=False)
     for exchange_id in exchange_ids:
-        pipe.hgetall(keys.exchange_status(exchange_id))
-    return {exchange_id: read(fields) for exchange_id, fields in zip(exchange_ids, pipe.execute(), strict=True)}
+        queue_read(pipe, exchange_id)
+    answers = iter(pipe.execute())
+    return {exchange_id: read(next(answers), next(answers)) for exchange_id in exchange_ids}
 
 
 async def is_hosted(exchange_id: str) -> bool:
     """Whether a process hosts the exchange. Raises what Redis raises."""
     client = bus.connect()
     try:
-        return bool(await client.exists(keys.exchange_status(exchange_id)))
+        return await client.exists(keys.exchange_status(exchange_id), keys.exchange_lease(exchange_id)) == 2
     finally:
         await client.aclose()
 

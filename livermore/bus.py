@@ -118,6 +118,7 @@ class Relay:
             except Exception:
                 log.exception("the relay stumbled")
             self._say(up=False)
+            self._lost = True  # also when it was away from the beginning: a snapshot may have been read without it
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))
             wait = min(1.0, wait * 2) if not self.up else 0.1
 

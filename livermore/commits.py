@@ -104,6 +104,7 @@ class Committer:
                 self._on_trouble(f"the database did not take a batch: {error}")
                 await asyncio.sleep(backoff.next(0.1))
             else:
+                self._on_trouble("")
                 return alerts
 
     async def _write(self, batch: Batch) -> None:

@@ -7,6 +7,7 @@ that one could not, the keeper does: a small process (this module, run) that wai
 
 import hashlib
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -218,29 +219,32 @@ def _free_of_others(lock: IO[str]) -> bool:
 
 
 def _have_a_keeper(path: Path) -> None:
-    """Start a keeper unless there is one. It inherits its lock, so that there is no moment in which it has none."""
-    with _file(path, "keeper") as lock:
+    """Start a keeper unless there is one. It inherits what it needs: nothing can come in between, nor be removed before."""
+    with _file(path, "keeper") as lock, _file(path, "users") as users, valkey.line_to(path) as line:
         if not _free_of_others(lock):
             return
         if path in _keepers:
             valkey.reap(_keepers.pop(path))
+        inherited = [lock.fileno(), users.fileno(), line.fileno()]
         _keepers[path] = subprocess.Popen(
-            [sys.executable, "-S", "-m", "livermore.embedded", str(path), str(lock.fileno())],
+            [sys.executable, "-S", "-m", "livermore.embedded", str(path), *map(str, inherited)],
             cwd=Path(__file__).resolve().parents[1],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=[lock.fileno()],
+            pass_fds=inherited,
             start_new_session=True,
         )
 
 
-def _keep(path: Path, lock: int) -> None:
+def _keep(path: Path, lock: int, users: int, line: int) -> None:
     """Be the keeper of the server on this socket: stop it when its last user is gone, however that one went."""
-    with _file(path, "users") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
-        valkey.stop(path)
-        os.close(lock)  # before users may come back, so that they do not take this keeper for one that stays
+    fcntl.flock(users, fcntl.LOCK_EX)
+    valkey.stop(path)
+    with socket.socket(fileno=line) as connection:
+        valkey.shut_down(connection)  # the same server, where its directory was removed under it
+    os.close(lock)  # before users may come back, so that they do not take this keeper for one that stays
+    os.close(users)
 
 
 if __name__ == "__main__":
-    _keep(Path(sys.argv[1]), int(sys.argv[2]))
+    _keep(Path(sys.argv[1]), *map(int, sys.argv[2:]))

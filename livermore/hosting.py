@@ -80,9 +80,9 @@ class Host:
                 if self.connector is not None:
                     self.connector.redis_lost()
                 return
+            self._holds = False  # first of all: from here on the other one answers and has the status
             log.warning("%s: %s has taken over", self.id, await self._lease.holder() or "another process")
             await self._stop()
-            self._holds = False
             return
         if await self._lease.acquire():
             self._holds, self._told_standby = True, False
@@ -177,9 +177,12 @@ class Host:
         status = self.status
         status.set_state("idle")
         status.connection_state, status.connected_at, status.symbols, status.warmup, status.retry_at = "idle", None, 0, None, None
-        status.error, status.counters = "", {}
+        status.error, status.error_at, status.counters = "", None, {}
+        if not self._holds:
+            return
         try:
             async with asyncio.timeout(2.0):
+                await status.clear(self._redis)
                 await status.write(self._redis)
                 await publish_lifecycle(self._redis, self.id, "exchange:disconnected", "stopped")
         except FAILURES as error:

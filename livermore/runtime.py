@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Coroutine, Iterable
+from itertools import groupby
 from typing import Any
 
 from redis.asyncio import Redis
@@ -65,6 +66,8 @@ class Connector:
         self._redis = redis
         self._adapter, limits = exchange.protocol, exchange.effective_limits
         self._tasks = asyncio.TaskGroup()
+        self._last_day = 0
+        self._troubled = False
         self._tickers: dict[str, tuple[Ticker, int]] = {}
         self._connections: dict[int, Lifecycle] = {}
         self._states = States(exchange.pk, redis)
@@ -79,7 +82,7 @@ class Connector:
             evaluator=self._evaluator,
             naming={},
             on_redis_lost=self.redis_lost,
-            on_trouble=status.set_error,
+            on_trouble=self._note_trouble,
         )
         self._pool = Pool(
             exchange,
@@ -100,6 +103,7 @@ class Connector:
         async with self._rest, self._tasks as tasks:
             self._evaluator.rules = await db(services.rules_load)()
             await self._committer.publisher.recover()
+            await self._committer.try_redis(self._committer.publisher.ensure_stream())
             self._committer.nudge()
             tasks.create_task(self._committer.run(), name="commit")
             tasks.create_task(self._refill.run(), name="refill")
@@ -134,6 +138,13 @@ class Connector:
         """Ask the exchange for its symbols again, and follow. Raises RestError."""
         return await self._pool.update(await self._rest.symbols())
 
+    async def _follow_the_volumes(self) -> None:
+        """A day has closed: its volumes may make another Tier 1. The feed drives this, not a clock of ours."""
+        try:
+            log.info("%s: a day has closed: %s", self.exchange.pk, await self.resync())
+        except RestError as error:
+            log.warning("%s: the symbols could not be read again: %s", self.exchange.pk, error)
+
     async def backfill(self) -> str:
         """Fill every series in Redis again from the exchange."""
         for watched in self.watched.values():
@@ -143,6 +154,14 @@ class Connector:
     def redis_lost(self) -> None:
         """Redis was away, or came back without its memory."""
         self._refill.lost()
+
+    def _note_trouble(self, error: str) -> None:
+        """Show what keeps commits from the database; nothing when they go through again."""
+        if error:
+            self.status.set_error(error)
+        elif self._troubled:
+            self.status.error = ""
+        self._troubled = bool(error)
 
     # Events
 
@@ -250,15 +269,18 @@ class Connector:
             series = advance.series
             batch.drafts += self._evaluator.evaluate(advance, watched.readings, self.clock, recovered=recovered)
             batch.touched[series.symbol, series.timeframe] = series
+            if series.timeframe == "1d" and advance.bar.open_time > self._last_day:
+                self._last_day = advance.bar.open_time
+                self._spawn(self._follow_the_volumes())
             if not recovered:
                 value = store.indicator_value(series, advance.current)
                 batch.closes.append(store.Close(series.symbol, series.timeframe, advance.bar, value))
 
     def _on_history(self, watched: Watched, history: History) -> None:
         """A warm-up ended: evaluate what was missed, then what closed meanwhile."""
-        for advance in history.missed:
-            self._evaluate(watched, [advance], recovered=True)
-        watched.note_readings()
+        watched.note_readings(history.missed)
+        for _, at_once in groupby(history.missed, key=lambda advance: advance.bar.open_time + advance.series.step):
+            self._evaluate(watched, list(at_once), recovered=True)
         batch = self._committer.batch
         for series in watched.started:
             batch.touched[watched.symbol, series.timeframe] = series

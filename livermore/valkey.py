@@ -72,6 +72,22 @@ def stop(path: Path) -> None:
     stop_own(path)
 
 
+def line_to(path: Path) -> socket.socket:
+    """A connection to the server on this socket, to be kept for ``shut_down``."""
+    line = socket.socket(socket.AF_UNIX)
+    line.settimeout(ANSWER_SECONDS)
+    with suppress(OSError):
+        line.connect(str(path))
+    return line
+
+
+def shut_down(line: socket.socket) -> None:
+    """End the server at the other end, if it is still there."""
+    with suppress(OSError):
+        line.sendall(b"SHUTDOWN NOSAVE\r\n")
+        line.recv(1)
+
+
 def stop_own(path: Path) -> None:
     """End and reap the server, if it is this process that started it."""
     process = _servers.pop(path, None)

@@ -1,7 +1,7 @@
 """One watched symbol: its book, its series in every timeframe, and the state a trader is shown."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from alerts.evaluation import Evaluator
 from exchanges.events import BASE_TIMEFRAME
@@ -67,9 +67,12 @@ class Watched:
             self.longer = Longer(self._timeframes)
             raise
 
-    def note_readings(self) -> None:
-        """Take the readings of every series as they stand."""
+    def note_readings(self, missed: Sequence[Advance] = ()) -> None:
+        """Take the readings of every series as they stand, or as they stood before ``missed``."""
         self.readings = {series.timeframe: series.indicator.reading for series in self.started}
+        for advance in reversed(missed):
+            if advance.previous is not None:
+                self.readings[advance.series.timeframe] = advance.previous
 
     def advance(self, bar: Bar) -> list[Advance]:
         """Take a final 5m candle: what it did to its own series, and to the longer ones it closes."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Candle
 from market_data.candles import QUIET_GRACE, STEP, Bar, Book, Longer, filled
-from market_data.series import HISTORY_BARS, Advance, Series
+from market_data.series import CATCH_UP_BARS, HISTORY_BARS, Advance, Series
 
 
 class Fetch(Protocol):
@@ -58,19 +58,29 @@ async def warm_up(
             cold.add(timeframe)
         elif _covered_by_base(one, clock()):
             continue
-        bars[timeframe], done = await _bring(fetch, symbol, one, _end(clock(), one.step), fills_idle)
+        bars[timeframe], done = await _bring(fetch, symbol, one, _end(clock(), one.step), fills_idle, cold)
         advances += done
     base = series[BASE_TIMEFRAME]
     end = _end(clock(), STEP)
     if _start_afresh(base, end):
         cold.add(BASE_TIMEFRAME)
     # The whole reach, even for a fresh checkpoint: the longer candles that are forming need all their parts.
-    rows = await fetch(symbol, BASE_TIMEFRAME, end - HISTORY_BARS * STEP, end)
+    start = end - HISTORY_BARS * STEP
+    if base.last_open is not None:
+        start = min(start, base.last_open + STEP)
+    rows = await fetch(symbol, BASE_TIMEFRAME, start, end)
     history = filled(rows, STEP, end, to_end=not fills_idle)
     if not history:
         raise NoHistory(symbol)
+    if _cut_off(base, history, fills_idle):
+        base.reset()
+        cold.add(BASE_TIMEFRAME)
     bars[BASE_TIMEFRAME] = history
-    advances += _replay(history, series, longer, whole_life=history[0].open_time > end - (HISTORY_BARS - 1) * STEP)
+    replayed = _replay(history, series, longer, whole_life=history[0].open_time > end - (HISTORY_BARS - 1) * STEP)
+    for advance in replayed:
+        if advance.series is not base:
+            bars.setdefault(advance.series.timeframe, []).append(advance.bar)
+    advances += replayed
     missed = sorted(
         (advance for advance in advances if advance.series.timeframe not in cold),
         key=lambda advance: (advance.bar.open_time + advance.series.step, advance.series.step),
@@ -85,10 +95,15 @@ def _end(clock: int, step: int) -> int:
 
 def _start_afresh(series: Series, end: int) -> bool:
     """Whether a series has nothing to go on from; one that is too far behind forgets what it knew."""
-    if series.last_open is not None and end - series.last_open <= HISTORY_BARS * series.step:
+    if series.last_open is not None and end - series.last_open <= CATCH_UP_BARS * series.step:
         return False
     series.reset()
     return True
+
+
+def _cut_off(series: Series, bars: list[Bar], fills_idle: bool) -> bool:
+    """Whether the exchange's history no longer reaches back to where the series stopped: then nothing joins the two."""
+    return fills_idle and series.last_open is not None and bool(bars) and bars[0].open_time > series.last_open + series.step
 
 
 def _covered_by_base(series: Series, clock: int) -> bool:
@@ -97,11 +112,15 @@ def _covered_by_base(series: Series, clock: int) -> bool:
     return series.last_open + series.step >= _end(clock, STEP) - (HISTORY_BARS - 1) * STEP
 
 
-async def _bring(fetch: Fetch, symbol: str, series: Series, end: int, fills_idle: bool) -> tuple[list[Bar], list[Advance]]:
-    """Fetch what a longer series lacks and advance it. Returns its bars and what they did."""
+async def _bring(fetch: Fetch, symbol: str, series: Series, end: int, fills_idle: bool, cold: set[str]) -> tuple[list[Bar], list[Advance]]:
+    """Fetch what a longer series lacks and advance it. Returns its bars and what they did; notes in ``cold`` if it had to start afresh."""
     start = end - HISTORY_BARS * series.step if series.last_open is None else series.last_open + series.step
     rows = await fetch(symbol, series.timeframe, start, end)
-    bars = _joined_to(series, filled(rows, series.step, end, to_end=not fills_idle))
+    bars = filled(rows, series.step, end, to_end=not fills_idle)
+    if _cut_off(series, bars, fills_idle):
+        series.reset()
+        cold.add(series.timeframe)
+    bars = _joined_to(series, bars)
     if series.last_open is None and bars:
         series.whole_life = bars[0].open_time > start + series.step
     return bars, [series.advance(bar) for bar in bars]

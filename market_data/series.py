@@ -13,15 +13,18 @@ YOUNG_BARS = 60
 """The documented minimum, for a listing whose whole life is shorter."""
 HISTORY_BARS = 400
 """Candles fetched for a warm-up."""
+CATCH_UP_BARS = 3000
+"""Missed candles that are still fetched and evaluated after an outage (5m: ten days); a series further behind starts afresh."""
 
 
 class Advance(NamedTuple):
-    """What one closed candle did to a series."""
+    """What one closed candle did to a series. ``warm``: whether an alert may fire on this candle."""
 
     series: "Series"
     bar: Bar
     previous: Reading | None
     current: Reading
+    warm: bool
 
 
 class Series:
@@ -43,7 +46,7 @@ class Series:
         previous = self.indicator.reading if self.last_open is not None else None
         self.indicator.update(bar.high, bar.low, bar.close, bar.synthetic)
         self.last_open, self.last_close = bar.open_time, bar.close
-        return Advance(self, bar, previous, self.indicator.reading)
+        return Advance(self, bar, previous, self.indicator.reading, self.warm)
 
     @property
     def warm(self) -> bool:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from livermore import embedded
+from tests import seeds
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_CHROMIUM = "no Chromium was found: install one (apt install chromium), or name it in CHROMIUM"
@@ -64,6 +65,18 @@ def redis_url(_valkey_of_this_worker: Valkey) -> str:
     """The URL of a running, empty server; settings.REDIS_URL names the same."""
     _empty(_valkey_of_this_worker)
     return _valkey_of_this_worker.url
+
+
+@pytest.fixture(autouse=True)
+def _seed_rows(request: pytest.FixtureRequest) -> None:
+    """What migrations brought is there for every test: one with transaction=True empties the database for those after it."""
+    mark = request.node.get_closest_marker("django_db")
+    wanted = {"db", "transactional_db", "process_environment"} & set(request.fixturenames)
+    if mark is None and not wanted:
+        return
+    transactional = (mark is not None and mark.kwargs.get("transaction")) or wanted - {"db"}
+    request.getfixturevalue("transactional_db" if transactional else "db")
+    seeds.restore()
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from livermore import bus, keys
 
 
 def say_status(exchange_id: str, **values: object) -> None:
-    """Write a status hash as a connector does."""
+    """Write a status hash, and hold the lease, as a connector does."""
     fields = {"state": "idle", "connection_state": "idle", "last_heartbeat": 1_790_000_000_000, "symbols": 0, "error": "", **values}
+    bus.sync().set(keys.exchange_lease(exchange_id), "{}")
     bus.sync().hset(
         keys.exchange_status(exchange_id), mapping={name: "" if value is None else str(value) for name, value in fields.items()}
     )

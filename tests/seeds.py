@@ -6,10 +6,17 @@ from types import SimpleNamespace
 from django.apps import apps
 from django.db import connection
 
-SEEDS = ("exchanges.migrations.0002_seed_exchanges", "exchanges.migrations.0003_groups", "alerts.migrations.0002_default_rule")
+from exchanges.seeds import ROWS, exchanges_seed
+
+SEEDS = ("exchanges.migrations.0002_groups", "alerts.migrations.0002_default_rule")
+
+
+KNOWN = ", ".join(sorted(ROWS, key=lambda slug: (ROWS[slug].get("is_sandbox", False), ROWS[slug]["name"])))
+"""The seeded exchanges as an error lists them."""
 
 
 def restore() -> None:
-    """Run the seed migrations again; each leaves alone what is there."""
+    """Run the seeds again; each leaves alone what is there."""
+    exchanges_seed()
     for name in SEEDS:
         import_module(name).seed(apps, SimpleNamespace(connection=connection))

@@ -22,9 +22,13 @@ from tests import seeds
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 # Without these Chromium looks for its maker's hosts at every start; root may not use its sandbox.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    f"--{flag}"
+    for flag in (
+        "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
+        "disable-sync",
+    )
+]  # fmt: skip
 PASSWORD = "not-a-secret-93"
 PATIENCE = 60_000
 """Milliseconds: a bound for a busy machine, not a goal."""
@@ -97,7 +101,7 @@ async def wait_for_new_alert(page: Page, exchange: str) -> None:
     """An alert of this exchange arrives while we look."""
     before = await newest_alert(page, exchange)
     async with asyncio.timeout(PATIENCE / 1000):
-        while await newest_alert(page, exchange) == before:
+        while await newest_alert(page, exchange) == before:  # noqa: ASYNC110  (another program brings it)
             await asyncio.sleep(0.2)
 
 

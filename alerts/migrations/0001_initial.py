@@ -89,6 +89,10 @@ class Migration(migrations.Migration):
                 ),
                 ("last_number", models.BigIntegerField(default=0)),
                 (
+                    "past_epochs",
+                    models.JSONField(default=list, help_text="Of streams before this one: a page that has one may still resume."),
+                ),
+                (
                     "fence",
                     models.BigIntegerField(default=0, help_text="Rises when a connector takes over; an older one can no longer commit."),
                 ),

@@ -6,7 +6,7 @@ Adding one is described in docs/add-an-exchange.md.
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from exchanges.adapters import binance, coinbase
+from exchanges.adapters import binance, coinbase, kraken
 from exchanges.events import Candle, Event, Limits, Request, RestRefusal, Stream, SymbolInfo
 
 
@@ -53,6 +53,7 @@ class Adapter(Protocol):
 _ADAPTERS: dict[str, Adapter] = {
     "binance": binance,
     "coinbase": coinbase,
+    "kraken": kraken,
 }
 
 

@@ -20,7 +20,11 @@ EARLIEST, LATEST = 1_230_768_000_000, 4_102_444_800_000
 
 
 class BadAnswer(ValueError):
-    """A REST answer that is not what the exchange documents."""
+    """A REST answer that is not what was asked for; ``refusal`` where it is an error that the exchange explains."""
+
+    def __init__(self, text: str, refusal: RestRefusal | None = None) -> None:
+        super().__init__(text)
+        self.refusal = refusal
 
 
 def decode_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:

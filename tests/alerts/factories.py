@@ -22,7 +22,7 @@ def draft(place: int, *, symbol: str = "BTC-USD", label: str = "level_150", dela
     series = Series(symbol, "5m")
     bar = Bar(OPEN + place * STEP, 10.0, 12.0, 9.0, 11.0, 1.0)
     before, after = Reading(140.0, 120.0, 20.0, 1.0, "rallying"), Reading(155.0, 125.0, 30.0, 1.0, "overbought")
-    return Draft(rule(), Signal(label, "up"), Advance(series, bar, before, after), delayed, "bullish", {"5m": after})
+    return Draft(rule(), Signal(label, "up"), Advance(series, bar, before, after, warm=True), delayed, "bullish", {"5m": after})
 
 
 def checkpoint(place: int, *, symbol: str = "BTC-USD") -> CheckpointDraft:

@@ -25,7 +25,7 @@ from market_data import store
 from symbols.models import Symbol
 from tests.alerts.factories import commit, draft
 
-pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), pytest.mark.usefixtures("redis_url")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
 
 HEADERS = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
 
@@ -190,6 +190,7 @@ async def test_a_page_with_ids_of_another_database_gets_a_fresh_list(trader: Use
 async def test_the_state_of_an_exchange_arrives_when_it_changes(trader: User):
     client = bus.connect()
     status = Status("coinbase")
+    await client.set(keys.exchange_lease("coinbase"), "{}")
     await status.write(client)
     async with opened(trader) as page:
         snapshot = await page.hello()

@@ -8,6 +8,7 @@ from exchanges.models import Exchange
 from tests import seeds
 from tests.hosting import hosted, say_status
 from tests.people import browser
+from tests.seeds import KNOWN
 
 LIST = "/api/exchanges/"
 ACTIONS = "start, stop, restart, resync, backfill, reload"
@@ -94,8 +95,8 @@ def test_without_redis_the_state_is_unknown_and_the_rest_is_there(valkey):
 def test_it_lists_active_exchanges_real_ones_first():
     Exchange.objects.filter(pk="binance-us").update(active=False)
     answer = browser("viewer").get(LIST).json()
-    assert [row["id"] for row in answer["results"]] == ["binance", "coinbase", "binance-sandbox", "coinbase-sandbox"]
-    assert [row["simulated"] for row in answer["results"]] == [False, False, True, True]
+    assert [row["id"] for row in answer["results"]] == ["binance", "coinbase", "kraken", "binance-sandbox", "coinbase-sandbox"]
+    assert [row["simulated"] for row in answer["results"]] == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,8 @@ def test_it_lists_active_exchanges_real_ones_first():
     [
         ("?adapter=coinbase", ["coinbase", "coinbase-sandbox"]),
         ("?simulated=true", ["binance-sandbox", "coinbase-sandbox"]),
-        ("?ordering=-id&page_size=2", ["coinbase-sandbox", "coinbase"]),
-        ("?ordering=-id&page_size=2&page=3", ["binance"]),
+        ("?ordering=-id&page_size=2", ["kraken", "coinbase-sandbox"]),
+        ("?ordering=-id&page_size=2&page=3", ["binance-sandbox", "binance"]),
     ],
 )
 def test_the_list_can_be_filtered_ordered_and_paged(query, expected):
@@ -134,7 +135,7 @@ def test_an_unknown_exchange_is_a_404_that_lists_the_known_ones(exchange_id):
     answer = browser("viewer").get(f"{LIST}{exchange_id}/")
     assert answer.status_code == 404
     assert answer.json()["detail"].startswith("unknown exchange ")
-    assert answer.json()["detail"].endswith("; known: binance, binance-us, coinbase, binance-sandbox, coinbase-sandbox")
+    assert answer.json()["detail"].endswith(f"; known: {KNOWN}")
 
 
 def test_the_list_needs_the_same_queries_for_more_exchanges(django_assert_num_queries):

@@ -13,6 +13,7 @@ from exchanges.control import Answer, Handler, request
 from livermore import bus, keys
 from tests.conftest import Valkey
 from tests.hosting import say_status
+from tests.simulated import until
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,12 @@ async def _layer_of_this_loop(redis_url: str) -> AsyncIterator[None]:
     yield
     await get_channel_layer().close_pools()
     channel_layers.backends.clear()
+
+
+def say_hosted(exchange_id: str) -> None:
+    """What a process that hosts an exchange leaves in Redis."""
+    say_status(exchange_id)
+    bus.sync().set(keys.exchange_lease(exchange_id), "{}", ex=60)
 
 
 class Said:
@@ -38,7 +45,7 @@ class Said:
 @contextlib.asynccontextmanager
 async def serving(*handlers: Handler, exchange_id: str = "kraken") -> AsyncIterator[None]:
     """Processes that host an exchange, one for each handler, ready for commands."""
-    say_status(exchange_id)
+    say_hosted(exchange_id)
     tasks = [asyncio.create_task(control.serve([exchange_id], handler)) for handler in handlers]
     try:
         await joined(exchange_id, len(handlers))
@@ -50,9 +57,8 @@ async def serving(*handlers: Handler, exchange_id: str = "kraken") -> AsyncItera
 
 
 async def joined(exchange_id: str, members: int) -> None:
-    async with asyncio.timeout(10):
-        while bus.sync().zcard(f"livermore:group:{keys.group_control(exchange_id)}") < members:
-            await asyncio.sleep(0.01)
+    group = f"livermore:group:{keys.group_control(exchange_id)}"
+    await until(lambda: bus.sync().zcard(group) >= members, "hosts that take commands")
 
 
 @pytest.mark.parametrize("message", ["started", "already running", "refused: HTTP 451, use binance-us"])
@@ -96,7 +102,7 @@ async def test_a_standby_leaves_the_answer_to_the_one_that_holds_the_exchange() 
 async def test_a_command_for_another_exchange_does_not_arrive() -> None:
     said = Said(Answer(True, "done"))
     async with serving(said):
-        say_status("binance")
+        say_hosted("binance")
         assert not (await request("binance", "start", timeout=0.2)).ok
 
     assert said.commands == []
@@ -112,8 +118,9 @@ async def test_a_handler_that_fails_is_an_answer_too() -> None:
 
 async def test_a_command_nobody_waits_for_any_more_is_not_carried_out() -> None:
     said = Said(Answer(True, "done"))
-    late = {"type": "command", "exchange": "kraken", "action": "stop", "by": "", "reply_to": "nobody", "sent": time.time() - 13, "valid": 12}
+    command = {"type": "command", "exchange": "kraken", "action": "stop", "by": "", "reply_to": "nobody"}
     async with serving(said):
+        late = {**command, "sent": time.time() - 13, "valid": 12}
         await get_channel_layer().group_send(keys.group_control("kraken"), late)
         await request("kraken", "start")
 
@@ -153,7 +160,7 @@ async def test_a_host_answers_again_after_redis_was_away(valkey: Valkey) -> None
         assert gone.message.startswith("Redis cannot be reached, so the command was not sent (")
 
         valkey.start()
-        say_status("kraken")
+        say_hosted("kraken")
         await joined("kraken", 1)
         assert await request("kraken", "start") == Answer(True, "started")
     assert said.commands == [("kraken", "start", "")]

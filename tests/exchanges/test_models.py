@@ -9,9 +9,10 @@ from django.db import IntegrityError, connection, transaction
 
 from alerts.models import AlertRule
 from exchanges.models import Exchange, UserExchange
+from exchanges.seeds import ROWS
 from tests import seeds
 
-SEEDED = ["binance", "binance-sandbox", "binance-us", "coinbase", "coinbase-sandbox"]
+SEEDED = sorted(ROWS)
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,7 @@ def test_the_fees_and_limits_of_the_other_seeded_rows():
         ("binance-us", Decimal("0.001"), Decimal("0.001"), {"rest_weight_per_minute": 1200}, 50),
         ("coinbase", Decimal("0.006"), Decimal("0.012"), {"messages_per_second": 8}, 50),
         ("coinbase-sandbox", Decimal("0.006"), Decimal("0.012"), simulated, 24),
+        ("kraken", Decimal("0.0025"), Decimal("0.004"), {"rest_weight_per_minute": 60, "rest_burst": 1}, 50),
     ]
 
 

@@ -157,15 +157,30 @@ def test_a_socket_file_that_nobody_serves_is_replaced(tmp_path: Path) -> None:
         assert answers(tmp_path)
 
 
+def remove_run_directory(data_dir: Path) -> None:
+    for left in (data_dir / "run").iterdir():
+        left.unlink()
+    (data_dir / "run").rmdir()
+
+
 def test_the_server_stops_although_its_directory_was_removed(tmp_path: Path) -> None:
     server = embedded.ensure(tmp_path)
     pid = server.pid
-    for left in (tmp_path / "run").iterdir():
-        left.unlink()
-    (tmp_path / "run").rmdir()
+    remove_run_directory(tmp_path)
     server.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_it_stops_although_its_directory_was_removed_and_its_user_killed(tmp_path: Path, start_user: Callable[[], User]) -> None:
+    user = start_user()
+    user.server_pid()
+    with redis.Redis.from_url(embedded.url(tmp_path), socket_timeout=None) as client:
+        client.ping()
+        remove_run_directory(tmp_path)
+        user.process.kill()
+        with pytest.raises(redis.ConnectionError):
+            client.blpop(["nothing"])
 
 
 def test_a_mute_server_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

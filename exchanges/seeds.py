@@ -1,20 +1,23 @@
-"""The first rows of the exchanges table, with figures as published 2026-02. A row that is there is left as it is."""
+"""The first rows of the exchanges table, with figures as published 2026-02; they are editable in the admin.
+
+``migrate`` adds those that are not there, also to a database that has been in use: a new exchange needs no migration. A row that is there
+is left as it is; one that is not wanted is switched off, since a deleted one would come back.
+"""
 
 from decimal import Decimal
-
-from django.db import migrations
+from typing import Any
 
 ALL_TIMEFRAMES = ["5m", "15m", "1h", "4h", "1d"]
 COINBASE_PAGE = "https://www.coinbase.com/advanced-trade/spot/{base}-{quote}"
 BINANCE_PAGE = "https://www.binance.com/en/trade/{base}_{quote}?type=spot"
-SANDBOX = {
+SANDBOX: dict[str, Any] = {
     "limits": {"rest_weight_per_minute": 60_000, "rest_burst": 1_000},
     "timeframes": ALL_TIMEFRAMES,
     "top_n": 24,
     "is_sandbox": True,
 }
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "coinbase": {
         "name": "Coinbase Advanced Trade",
         "adapter": "coinbase",
@@ -58,6 +61,18 @@ ROWS = {
         "trade_url_template": "https://www.binance.us/spot-trade/{base_lower}_{quote_lower}",
         "top_n": 50,
     },
+    "kraken": {
+        "name": "Kraken",
+        "adapter": "kraken",
+        "websocket_url": "wss://ws.kraken.com/v2",
+        "rest_url": "https://api.kraken.com",
+        "limits": {"rest_weight_per_minute": 60, "rest_burst": 1},
+        "maker_fee": Decimal("0.0025"),
+        "taker_fee": Decimal("0.004"),
+        "timeframes": ALL_TIMEFRAMES,
+        "trade_url_template": "https://pro.kraken.com/app/trade/{base_lower}-{quote_lower}",
+        "top_n": 50,
+    },
     "coinbase-sandbox": {
         "name": "Coinbase Sandbox",
         "adapter": "coinbase",
@@ -81,14 +96,9 @@ ROWS = {
 }
 
 
-def seed(apps, schema_editor):
-    exchange = apps.get_model("exchanges", "Exchange")
+def exchanges_seed(sender: Any = None, using: str = "default", **options: Any) -> None:
+    """Add the rows that are not there."""
+    from exchanges.models import Exchange
+
     for slug, row in ROWS.items():
-        exchange.objects.using(schema_editor.connection.alias).get_or_create(id=slug, defaults=row)
-
-
-class Migration(migrations.Migration):
-    dependencies = [("exchanges", "0001_initial")]
-
-    # Going back keeps the rows: alerts and users may refer to them, and going forward again finds them.
-    operations = [migrations.RunPython(seed, migrations.RunPython.noop)]
+        Exchange.objects.using(using).get_or_create(id=slug, defaults=row)

@@ -61,7 +61,7 @@ def _permission(permissions, name):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("exchanges", "0002_seed_exchanges"),
+        ("exchanges", "0001_initial"),
         ("symbols", "0001_initial"),
         ("market_data", "0001_initial"),
         ("alerts", "0001_initial"),

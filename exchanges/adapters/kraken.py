@@ -1,0 +1,292 @@
+"""Kraken spot, websocket v2.
+
+Facts this module obeys (docs.kraken.com, and recordings of the live feed):
+
+- One acknowledgement *per symbol*. A refused symbol gets ``{"success": false, "error", "symbol"}`` while the socket goes on, so that it
+  would look like a quiet market; ``method`` is "subscribe" in every refusal, whatever was asked.
+- ``ohlc`` never says that a candle is closed, sends nothing for an interval without trades, and ``interval_begin`` is its open time (the
+  field ``timestamp`` beside it is the end).
+- The feed spells BTC/USD and DOGE/USD, where REST's ``wsname`` still says XBT and XDG: those two names replaced give the feed's list.
+- REST answers 200 with ``{"error": [...]}``. OHLC returns at most the 720 newest rows whatever ``since`` says, the last one forming, and
+  fills intervals without trades in.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from exchanges.adapters import wire
+from exchanges.events import (
+    TIMEFRAMES,
+    Alive,
+    Candle,
+    Channel,
+    Event,
+    Limits,
+    Refused,
+    Request,
+    RestRefusal,
+    Stream,
+    Subscribed,
+    SymbolInfo,
+    Ticker,
+)
+
+id = "kraken"
+title = "Kraken"
+hosts = ("ws.kraken.com", "api.kraken.com")
+flags_closes = False
+fills_idle = True
+limits = Limits(
+    messages_per_second=5,
+    connects_per_5min=75,
+    streams_per_connection=400,
+    rest_weight_per_minute=60,
+    rest_burst=1,
+)
+timeframes = {"5m": "5", "15m": "15", "1h": "60", "4h": "240", "1d": "1440"}
+_MINUTES = {int(minutes): timeframe for timeframe, minutes in timeframes.items()} | {1: "1m"}
+_STEPS = {"1m": 60_000, **TIMEFRAMES}
+_NAMES = {Channel.CANDLES: "ohlc", Channel.TICKER: "ticker"}
+_CHANNELS = {name: channel for channel, name in _NAMES.items()}
+_SYMBOLS_A_MESSAGE = 100
+_SPELLED = {"XBT": "BTC", "XDG": "DOGE"}
+
+
+class _Row(Struct, gc=False):
+    """A row of ``ohlc`` or of ``ticker``."""
+
+    symbol: str
+    open: float = 0.0
+    high: float = 0.0
+    low: float = 0.0
+    close: float = 0.0
+    volume: float = 0.0
+    vwap: float | None = None
+    interval_begin: str = ""
+    interval: int = 0
+    timestamp: str = ""
+    last: float = 0.0
+    bid: float | None = None
+    ask: float | None = None
+    change_pct: float | None = None
+
+
+class _Result(Struct, gc=False):
+    channel: str = ""
+    symbol: str = ""
+
+
+class _Frame(Struct, gc=False):
+    channel: str = ""
+    type: str = ""
+    timestamp: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"[]")
+    method: str = ""
+    success: bool | None = None
+    error: str = ""
+    symbol: str = ""
+    time_out: str = ""
+    result: _Result | None = None
+
+
+_decode = msgspec.json.Decoder(_Frame).decode
+_decode_rows = msgspec.json.Decoder(list[_Row]).decode
+_encode = msgspec.json.encode
+
+
+def connect_url(websocket_url: str) -> str:
+    return websocket_url
+
+
+def opening() -> list[str]:
+    return []
+
+
+def subscribe(streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return _messages("subscribe", streams, request)
+
+
+def unsubscribe(streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    return _messages("unsubscribe", streams, request)
+
+
+def _messages(method: str, streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]:
+    streams = list(streams)
+    messages: list[tuple[str, tuple[Stream, ...]]] = []
+    for channel, name in _NAMES.items():
+        extra: dict[str, Any] = {"interval": 5} if channel is Channel.CANDLES else {}
+        for chunk in wire.chunks([stream for stream in streams if stream.channel == channel], _SYMBOLS_A_MESSAGE):
+            params = {"channel": name, "symbol": [stream.symbol for stream in chunk], **extra}
+            text = _encode({"method": method, "params": params, "req_id": request + len(messages)}).decode()
+            messages.append((text, tuple(chunk)))
+    return messages
+
+
+def parse(frame: str | bytes) -> list[Event]:
+    try:
+        message = _decode(frame)
+        match message.channel:
+            case "ohlc":
+                time = wire.rfc3339(message.timestamp) if message.timestamp else 0
+                return [_candle(row, time, message.type == "snapshot") for row in _decode_rows(message.data)]
+            case "ticker":
+                return [_ticker(row) for row in _decode_rows(message.data)]
+            case "":
+                return [_answer(message, frame)]
+            case _:
+                return [Alive()]
+    except wire.UNREADABLE as error:
+        return [wire.rejected(error, frame)]
+
+
+def _candle(row: _Row, time: int, snapshot: bool) -> Event:
+    timeframe = _MINUTES.get(row.interval)
+    if timeframe is None:
+        return wire.rejected(ValueError(f"an interval of {row.interval} minutes was never asked for"), str(row))
+    opened = wire.rfc3339(row.interval_begin)
+    candle = Candle(row.symbol, timeframe, opened, row.open, row.high, row.low, row.close, row.volume, False, time, snapshot)
+    fault = wire.candle_fault(candle, _STEPS[timeframe])
+    return wire.rejected(ValueError(fault), str(row)) if fault else candle
+
+
+def _ticker(row: _Row) -> Event:
+    if not wire.positive(row.last):
+        return wire.rejected(ValueError("price is not positive"), str(row))
+    time = wire.rfc3339(row.timestamp) if row.timestamp else 0
+    quote = row.volume * row.vwap if row.vwap is not None else None
+    return Ticker(row.symbol, row.last, time, row.volume, quote, row.change_pct, row.bid, row.ask)
+
+
+def _answer(message: _Frame, frame: str | bytes) -> Event:
+    if message.success is False or message.error:
+        stream = Stream(Channel.CANDLES, message.symbol) if message.symbol else None
+        return Refused((message.error or "refused without a reason")[:300], stream=stream)
+    if message.method == "subscribe" and message.result is not None and message.result.channel in _CHANNELS:
+        return Subscribed((Stream(_CHANNELS[message.result.channel], message.result.symbol),))
+    if message.method:
+        return Alive(wire.rfc3339(message.time_out) if message.time_out else 0)
+    return wire.rejected(ValueError("neither a channel nor an answer"), frame)
+
+
+class _Envelope(Struct):
+    error: list[str]
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Time(Struct):
+    unixtime: int
+
+
+class _Pair(Struct):
+    wsname: str = ""
+    status: str = ""
+    pair_decimals: int = 0
+    tick_size: str = ""
+
+
+class _TickerRow(Struct):
+    c: list[str]
+    v: list[str]
+    p: list[str]
+    o: str = ""
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope)
+_decode_time = msgspec.json.Decoder(_Time)
+_decode_pairs = msgspec.json.Decoder(dict[str, _Pair])
+_decode_tickers = msgspec.json.Decoder(dict[str, _TickerRow])
+_decode_ohlc = msgspec.json.Decoder(dict[str, Any])
+
+
+def _result(body: bytes) -> bytes:
+    """The result of a 200, which may still be an error. Raises BadAnswer, with what the error means."""
+    envelope = wire.decode_answer(_decode_envelope, body)
+    if envelope.error:
+        raise wire.BadAnswer(", ".join(envelope.error)[:200], _meaning(envelope.error[0]))
+    return bytes(envelope.result)
+
+
+def _meaning(error: str) -> RestRefusal:
+    if "Rate limit" in error or "Too many requests" in error:
+        return RestRefusal("rate_limited", error)
+    if error.startswith(("EService", "EGeneral:Internal")):
+        return RestRefusal("unavailable", error)
+    return RestRefusal("bad_request", error, final=True)
+
+
+def time_request() -> Request:
+    return Request("/0/public/Time")
+
+
+def parse_time(body: bytes) -> int:
+    time = wire.decode_answer(_decode_time, _result(body)).unixtime * 1000
+    if not wire.EARLIEST <= time < wire.LATEST:
+        raise wire.BadAnswer(f"not a server time: {body[:80]!r}")
+    return time
+
+
+def symbol_requests() -> list[Request]:
+    return [Request("/0/public/AssetPairs"), Request("/0/public/Ticker")]
+
+
+def parse_symbols(bodies: list[bytes]) -> list[SymbolInfo]:
+    pairs, tickers = (_result(body) for body in bodies)
+    rows = wire.decode_answer(_decode_tickers, tickers)
+    infos = [_symbol(pair, rows.get(key)) for key, pair in wire.decode_answer(_decode_pairs, pairs).items() if "/" in pair.wsname]
+    return list({info.symbol: info for info in infos}.values())
+
+
+def _symbol(pair: _Pair, row: _TickerRow | None) -> SymbolInfo:
+    base, _, quote = pair.wsname.partition("/")
+    base, quote = _SPELLED.get(base, base), _SPELLED.get(quote, quote)
+    price = wire.number(row.c[0]) if row and row.c else None
+    volume = wire.number(row.v[1]) if row and len(row.v) > 1 else None
+    average = wire.number(row.p[1]) if row and len(row.p) > 1 else None
+    return SymbolInfo(
+        symbol=f"{base}/{quote}",
+        base=base,
+        quote=quote,
+        tradable=pair.status == "online",
+        status=pair.status,
+        price=price,
+        volume_24h=volume,
+        quote_volume_24h=None if volume is None or average is None else volume * average,
+        price_increment=pair.tick_size or f"{10**-pair.pair_decimals:.{pair.pair_decimals}f}",
+    )
+
+
+def candles_requests(symbol: str, timeframe: str, start: int, end: int) -> list[Request]:
+    """One request: paging back is not possible, the answer ends with the newest row."""
+    return [Request("/0/public/OHLC", (("pair", symbol), ("interval", timeframes[timeframe]), ("since", str(start // 1000 - 1))))]
+
+
+def parse_candles(bodies: list[bytes], symbol: str, timeframe: str) -> list[Candle]:
+    candles = []
+    for body in bodies:
+        answer = wire.decode_answer(_decode_ohlc, _result(body))
+        rows: list[list[Any]] = next((rows for key, rows in answer.items() if key != "last"), [])
+        candles += [_historic(row, symbol, timeframe) for row in rows]
+    return sorted(candles, key=lambda candle: candle.open_time)
+
+
+def _historic(row: list[Any], symbol: str, timeframe: str) -> Candle:
+    """A row ``[time_s, open, high, low, close, vwap, volume, count]``."""
+    try:
+        opened, high, low, close = (float(value) for value in row[1:5])
+        candle = Candle(symbol, timeframe, int(row[0]) * 1000, opened, high, low, close, float(row[6]))
+    except (TypeError, ValueError, IndexError) as error:
+        raise wire.BadAnswer(f"{symbol} {timeframe}: {error} in {str(row)[:80]}") from None
+    if fault := wire.candle_fault(candle, TIMEFRAMES[timeframe]):
+        raise wire.BadAnswer(f"{symbol} {timeframe} at {candle.open_time}: {fault}")
+    return candle
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal:
+    try:
+        reason = ", ".join(_decode_envelope.decode(body).error)
+    except wire.UNREADABLE:
+        reason = ""
+    return wire.http_refusal(status, reason[:200], headers.get("retry-after"))

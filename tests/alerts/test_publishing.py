@@ -1,0 +1,188 @@
+"""Committed alerts on their way out: into the stream once each, and onto the channels, whatever becomes of Redis."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alerts import services
+from alerts.models import Alert, ExchangeSequence
+from alerts.publishing import Publisher
+from alerts.services import alert_payload
+from livermore import bus, keys
+from livermore.bus import FAILURES
+from livermore.db import db
+from tests.alerts.drafts import begin, commit, draft
+from tests.conftest import Valkey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+EXCHANGE = "coinbase"
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    await db(begin)(EXCHANGE, "binance")
+    client = bus.connect()
+    yield client
+    await client.aclose()
+
+
+async def publisher(redis: Redis) -> Publisher:
+    """A publisher as a connector that starts now has it."""
+    row = await db(ExchangeSequence.objects.get)(pk=EXCHANGE)
+    one = Publisher(redis, EXCHANGE, row.epoch)
+    await one.recover()
+    return one
+
+
+async def stored(first: int, count: int = 1, exchange_id: str = EXCHANGE) -> list[Alert]:
+    """New alerts in the database, on the candles from ``first`` on."""
+    return await db(lambda: commit(*[draft(first + at) for at in range(count)], exchange_id=exchange_id))()
+
+
+async def everything() -> list[Alert]:
+    return await db(lambda: list(Alert.objects.filter(exchange_id=EXCHANGE).order_by("number")))()
+
+
+async def stream(redis: Redis) -> list[tuple[str, dict[str, Any]]]:
+    return [(name.decode(), json.loads(fields[b"alert"])) for name, fields in await redis.xrange(keys.alert_stream(EXCHANGE))]
+
+
+async def epoch(redis: Redis) -> str:
+    return (await redis.get(keys.alert_epoch(EXCHANGE)) or b"").decode()
+
+
+async def complete(redis: Redis) -> bool:
+    """Whether the stream says what the database says."""
+    now = await epoch(redis)
+    row = await db(ExchangeSequence.objects.get)(pk=EXCHANGE)
+    alerts = await everything()
+    assert all(alert.published_at for alert in alerts)
+    return row.epoch == now and await stream(redis) == [(f"{alert.number}-0", alert_payload(alert, now)) for alert in alerts]
+
+
+async def test_what_is_committed_is_in_the_stream_and_marked_as_published(redis: Redis) -> None:
+    one = await publisher(redis)
+    before = services.now_ms()
+    one.add(await stored(0, 2))
+    await one.flush()
+    one.add(await stored(2))
+    await one.flush()
+
+    assert await complete(redis)
+    assert all(before <= (alert.published_at or 0) <= services.now_ms() for alert in await everything())
+
+
+async def test_both_channels_hear_of_it_in_order(redis: Redis) -> None:
+    messages = redis.pubsub()
+    await messages.psubscribe("channel:*")
+    await messages.get_message(timeout=2)
+    one = await publisher(redis)
+    one.add(await stored(0, 2))
+    await one.flush()
+
+    heard = [await messages.get_message(ignore_subscribe_messages=True, timeout=2) for _ in range(4)]
+    payloads = [alert_payload(alert, one.epoch) for alert in await everything()]
+    names = ["channel:exchange:coinbase:alerts:BTC-USD", "channel:alerts:coinbase"]
+    assert [(message["channel"].decode(), json.loads(message["data"])) for message in heard] == [
+        (name, payload) for payload in payloads for name in names
+    ]
+    assert await messages.get_message(timeout=0.05) is None
+    await messages.aclose()
+
+
+async def test_a_start_takes_up_what_was_committed_but_not_published(redis: Redis) -> None:
+    await stored(0, 2)
+    await stored(0, exchange_id="binance")
+
+    one = await publisher(redis)
+    await one.flush()
+    assert await complete(redis)
+    assert await (await publisher(redis)).recover() == 0
+    assert await db(Alert.objects.filter(exchange_id="binance", published_at=None).count)() == 1
+
+
+async def test_an_alert_that_is_in_the_stream_already_is_not_there_twice(redis: Redis) -> None:
+    """A connector died between putting it there and marking it."""
+    first = await publisher(redis)
+    first.add(await stored(0, 3))
+    await first.flush()
+    await db(Alert.objects.filter(number__gte=2).update)(published_at=None)
+
+    await (await publisher(redis)).flush()
+    assert [name for name, _ in await stream(redis)] == ["1-0", "2-0", "3-0"]
+    assert all(alert.published_at for alert in await everything())
+
+
+async def test_without_anything_to_publish_it_asks_nothing_of_redis(redis: Redis) -> None:
+    await (await publisher(redis)).flush()
+
+    assert await redis.keys("*") == []
+
+
+async def test_a_redis_that_is_away_keeps_it_waiting_and_gets_it_in_order_afterwards(valkey: Valkey, redis: Redis) -> None:
+    one = await publisher(redis)
+    one.add(await stored(0, 2))
+    await one.flush()
+    before = one.epoch
+    valkey.kill()
+    one.add(await stored(2, 2))
+    with pytest.raises(FAILURES):
+        await one.flush()
+    one.add(await stored(4))
+    with pytest.raises(FAILURES):
+        await one.flush()
+    assert [alert.number for alert in await everything() if alert.published_at is None] == [3, 4, 5]
+
+    valkey.start()
+    await one.flush()
+    assert await complete(redis)
+    assert one.epoch != before, "whoever comes back with the old epoch learns that it is another stream"
+
+
+@pytest.mark.parametrize("lost", ["stream and epoch", "epoch", "somebody else's epoch"])
+async def test_a_stream_that_is_not_ours_is_built_anew_from_the_database(redis: Redis, lost: str) -> None:
+    one = await publisher(redis)
+    one.add(await stored(0, 250))
+    await one.flush()
+    before = one.epoch
+    if lost == "stream and epoch":
+        await redis.flushall()
+    elif lost == "epoch":
+        await redis.delete(keys.alert_epoch(EXCHANGE))
+    else:
+        await redis.set(keys.alert_epoch(EXCHANGE), "f" * 32)
+
+    one.add(await stored(250))
+    await one.flush()
+    assert await complete(redis)
+    assert one.epoch not in {before, "f" * 32}
+    assert len(await stream(redis)) == 251
+
+
+async def test_the_same_stream_is_kept_over_a_restart(redis: Redis) -> None:
+    first = await publisher(redis)
+    first.add(await stored(0, 2))
+    await first.flush()
+
+    second = await publisher(redis)
+    second.add(await stored(2))
+    await second.flush()
+    assert (second.epoch, await epoch(redis)) == (first.epoch, first.epoch)
+    assert await complete(redis)
+
+
+async def test_a_stream_that_is_wanted_from_two_sides_at_once_is_whole(redis: Redis) -> None:
+    """A Redis without its memory is noticed by the heartbeat and by the next commit, maybe in the same moment."""
+    one = await publisher(redis)
+    one.add(await stored(0, 350))
+    await one.flush()
+    for round_ in range(4):
+        await redis.flushall()
+        one.add(await stored(350 + round_))
+        await asyncio.gather(one.ensure_stream(), one.flush(), one.ensure_stream())
+
+        assert await complete(redis)

@@ -1,0 +1,230 @@
+"""Candles, indicators and prices as everybody reads them in Redis: the bytes of the contract."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from exchanges.events import TIMEFRAMES, Ticker
+from livermore import bus
+from market_data import store
+from market_data.candles import STEP, Bar
+from market_data.series import Series
+from market_data.store import Close
+from tests import oracle
+
+T0 = 1_772_402_400_000
+KEY = "candles:coinbase:BTC-USD:5m"
+INDICATOR = "indicator:coinbase:BTC-USD:5m:macdv"
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = bus.connect()
+    yield client
+    await client.aclose()
+
+
+def bar(at: int, close: float = 100.5, *, synthetic: bool = False) -> Bar:
+    return Bar(T0 + at * STEP, 100.0, 102.25, 99.0, close, 0.0 if synthetic else 12.5, synthetic)
+
+
+def walked(count: int) -> tuple[Series, list[Bar]]:
+    """A series that has taken ``count`` candles."""
+    series = Series("BTC-USD", "5m")
+    bars = [bar(at, 100 + at % 7 / 4, synthetic=at % 11 == 3) for at in range(count)]
+    for one in bars:
+        series.advance(one)
+    return series, bars
+
+
+def close_of(series: Series, last: Bar) -> Close:
+    return Close(series.symbol, series.timeframe, last, store.indicator_value(series, series.indicator.reading))
+
+
+async def members(redis: Redis) -> list[tuple[bytes, float]]:
+    return list(await redis.zrange(KEY, 0, -1, withscores=True))
+
+
+async def test_a_candle_is_stored_in_the_bytes_of_the_contract(redis: Redis) -> None:
+    series, bars = walked(4)
+    await store.write_history(redis, "coinbase", series, bars[2:])
+
+    assert await members(redis) == [
+        (b"[1772403000000,100.0,102.25,99.0,100.5,12.5,0]", 1_772_403_000_000.0),
+        (b"[1772403300000,100.0,102.25,99.0,100.75,0.0,1]", 1_772_403_300_000.0),
+    ]
+
+
+async def test_an_indicator_is_stored_with_the_fields_of_the_contract(redis: Redis) -> None:
+    series, bars = walked(300)
+    await store.write_history(redis, "coinbase", series, bars)
+    value = oracle.macdv([[*one[:6], int(one.synthetic)] for one in bars])[-1]
+
+    assert json.loads(await redis.get(INDICATOR)) == {
+        "t": T0 + 299 * STEP,
+        "close": bars[-1].close,
+        "macdv": pytest.approx(value.macdv, abs=1e-9),
+        "signal": pytest.approx(value.signal, abs=1e-9),
+        "histogram": pytest.approx(value.histogram, abs=1e-9),
+        "atr": pytest.approx(value.atr, abs=1e-9),
+        "stage": value.stage,
+        "seeded": True,
+        "observed": 273,
+        "span": 300,
+        "reason": "",
+    }
+
+
+async def test_an_indicator_without_a_value_says_why(redis: Redis) -> None:
+    series, bars = walked(20)
+    await store.write_history(redis, "coinbase", series, bars)
+
+    found = json.loads(await redis.get(INDICATOR))
+    assert (found["macdv"], found["signal"], found["histogram"], found["atr"]) == (None, None, None, None)
+    assert (found["stage"], found["seeded"], found["reason"]) == ("unknown", False, "warming: 20 of 250 candles")
+
+
+async def test_the_newest_thousand_candles_are_kept(redis: Redis) -> None:
+    series, bars = walked(1_205)
+    await store.write_history(redis, "coinbase", series, bars[:1_200])
+    assert [score for _, score in await members(redis)] == [T0 + at * STEP for at in range(200, 1_200)]
+
+    await store.write_closes(redis, "coinbase", [close_of(series, one) for one in bars[1_200:]])
+    assert [score for _, score in await members(redis)] == [T0 + at * STEP for at in range(205, 1_205)]
+
+
+async def test_a_candle_that_is_written_again_replaces_the_old_one(redis: Redis) -> None:
+    series, bars = walked(5)
+    await store.write_history(redis, "coinbase", series, bars)
+    await store.write_closes(redis, "coinbase", [close_of(series, bar(4, 101.75))])
+    await store.write_history(redis, "coinbase", series, [bar(1, 99.5), bar(2)])
+
+    rows = [json.loads(member) for member, _ in await members(redis)]
+    assert [(row[0], row[4]) for row in rows] == [
+        (T0 + at * STEP, close) for at, close in enumerate([bars[0].close, 99.5, 100.5, bars[3].close, 101.75])
+    ]
+
+
+async def test_older_candles_stay_when_a_shorter_history_is_written(redis: Redis) -> None:
+    series, bars = walked(30)
+    await store.write_history(redis, "coinbase", series, bars[:20])
+    await store.write_history(redis, "coinbase", series, bars[10:])
+
+    assert [json.loads(member)[0] for member, _ in await members(redis)] == [one.open_time for one in bars]
+    assert await store.count_candles(redis, "coinbase", "BTC-USD", "5m") == 30
+
+
+async def test_a_history_without_candles_writes_the_indicator_only(redis: Redis) -> None:
+    series, _ = walked(3)
+    await store.write_history(redis, "coinbase", series, [])
+
+    assert await redis.keys("*") == [INDICATOR.encode()]
+
+
+async def test_a_close_is_published_with_the_candle_and_the_indicator_that_stand_in_redis(redis: Redis) -> None:
+    series, bars = walked(300)
+    messages = redis.pubsub()
+    await messages.psubscribe("channel:*")
+    await messages.get_message(timeout=2)
+    closes = [close_of(series, bars[-1])]
+    await store.write_closes(redis, "coinbase", closes)
+    assert await messages.get_message(timeout=0.05) is None, "writing is not publishing"
+    await store.publish_closes(redis, "coinbase", closes)
+
+    message = await messages.get_message(timeout=2)
+    await messages.aclose()
+    assert message["channel"] == b"channel:exchange:coinbase:candle:close:BTC-USD:5m"
+    assert json.loads(message["data"]) == {
+        "type": "candle",
+        "exchange_id": "coinbase",
+        "symbol": "BTC-USD",
+        "timeframe": "5m",
+        "candle": json.loads((await redis.zrange(KEY, -1, -1))[0]),
+        "indicator": json.loads(await redis.get(INDICATOR)),
+    }
+
+
+async def test_many_closes_at_once_are_all_written(redis: Redis) -> None:
+    closes = []
+    for number in range(450):
+        series = Series(f"S{number}-USD", "5m")
+        series.advance(bar(0))
+        closes.append(close_of(series, bar(0)))
+    await store.write_closes(redis, "coinbase", closes)
+
+    assert len(await redis.keys("candles:coinbase:*:5m")) == len(await redis.keys("indicator:coinbase:*:5m:macdv")) == 450
+
+
+async def test_a_price_is_stored_for_a_minute_with_what_is_known_of_it(redis: Redis) -> None:
+    messages = redis.pubsub()
+    await messages.psubscribe("channel:*")
+    await messages.get_message(timeout=2)
+    full = Ticker("BTC-USD", 101.5, T0, 12.0, 1218.0, -1.25, 101.4, 101.6)
+    await store.write_tickers(redis, "coinbase", [(full, T0 + 7), (Ticker("ETH-USD", 7.5), T0 + 8)])
+
+    value = {"t": T0, "price": 101.5, "received": T0 + 7, "volume_24h": 12.0, "quote_volume_24h": 1218.0, "change_24h": -1.25}
+    value |= {"bid": 101.4, "ask": 101.6}
+    assert json.loads(await redis.get("ticker:coinbase:BTC-USD")) == value
+    assert json.loads(await redis.get("ticker:coinbase:ETH-USD")) == {"t": 0, "price": 7.5, "received": T0 + 8}
+    assert 0 < await redis.ttl("ticker:coinbase:BTC-USD") <= 60
+    said = [await messages.get_message(timeout=2) for _ in range(2)]
+    await messages.aclose()
+    assert [(one["channel"].decode(), json.loads(one["data"])) for one in said] == [
+        ("channel:exchange:coinbase:ticker:BTC-USD", {"type": "ticker", "exchange_id": "coinbase", "symbol": "BTC-USD", **value}),
+        (
+            "channel:exchange:coinbase:ticker:ETH-USD",
+            {"type": "ticker", "exchange_id": "coinbase", "symbol": "ETH-USD", "t": 0, "price": 7.5, "received": T0 + 8},
+        ),
+    ]
+
+
+async def test_what_nobody_follows_any_more_goes_and_the_rest_stays(redis: Redis) -> None:
+    for symbol in ("BTC-USD", "ETH-USD"):
+        for timeframe in TIMEFRAMES:
+            series = Series(symbol, timeframe)
+            series.advance(bar(0))
+            await store.write_history(redis, "coinbase", series, [bar(0)])
+        await store.write_tickers(redis, "coinbase", [(Ticker(symbol, 1.0), T0)])
+    await store.forget(redis, "coinbase", "BTC-USD", TIMEFRAMES)
+
+    assert await redis.keys("*BTC-USD*") == []
+    assert len(await redis.keys("*ETH-USD*")) == 11
+
+
+# Reading
+
+
+async def written(redis: Redis, exchange_id: str, candles: list[Any], name: str = KEY) -> None:
+    await redis.zadd(name, {bus.encode(candle): candle[0] for candle in candles})
+
+
+async def test_the_newest_candles_are_read_oldest_first(redis: Redis) -> None:
+    series, bars = walked(500)
+    await store.write_history(redis, "coinbase", series, bars)
+
+    assert [row[0] for row in store.read_candles("coinbase", "BTC-USD", "5m")] == [one.open_time for one in bars[100:]]
+    assert store.read_candles("coinbase", "BTC-USD", "5m", limit=2) == [store.candle_value(one) for one in bars[-2:]]
+    assert store.read_candles("coinbase", "BTC-USD", "1h") == []
+
+
+async def test_a_user_reads_the_shared_candles_first_and_their_own_where_there_are_none(redis: Redis) -> None:
+    series, bars = walked(3)
+    await store.write_history(redis, "coinbase", series, bars)
+    own = [T0, 1.0, 1.0, 1.0, 1.0, 1.0, 0]
+    for symbol in ("BTC-USD", "XYZ-USD"):
+        await written(redis, "coinbase", [own], f"usercandles:7:coinbase:{symbol}:5m")
+        await redis.set(f"userindicator:7:coinbase:{symbol}:5m:macdv", '{"t":5}')
+
+    assert len(store.read_candles("coinbase", "BTC-USD", "5m", user_id=7)) == 3
+    assert store.read_candles("coinbase", "XYZ-USD", "5m", user_id=7) == [own]
+    assert store.read_candles("coinbase", "XYZ-USD", "5m", user_id=8) == []
+    assert store.read_candles("coinbase", "XYZ-USD", "5m") == []
+    shared = store.read_indicator("coinbase", "BTC-USD", "5m", user_id=7)
+    assert shared is not None
+    assert shared["t"] == bars[-1].open_time
+    assert store.read_indicator("coinbase", "XYZ-USD", "5m", user_id=7) == {"t": 5}
+    assert store.read_indicator("coinbase", "XYZ-USD", "5m", user_id=8) is None
+    assert store.read_indicator("coinbase", "XYZ-USD", "5m") is None
