@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,8 +48,9 @@ Series = tuple[str, str]
 Rows = list[list[float]]
 
 
-async def until(condition: Callable[[], Any], what: str = "") -> Any:
+async def until(condition: Callable[[], Any], what: str = "", every_second: Callable[[], None] = lambda: None) -> Any:
     """Wait for a condition, plain or asynchronous; returns what it gave. Fails with ``what`` when it does not come."""
+    waited = time.monotonic()
     try:
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -56,6 +58,9 @@ async def until(condition: Callable[[], Any], what: str = "") -> Any:
                 found = await found if inspect.isawaitable(found) else found
                 if found:
                     return found
+                if time.monotonic() - waited > 1.0:
+                    waited = time.monotonic()
+                    every_second()
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"it did not come within {PATIENCE:.0f} s: {what or inspect.getsource(condition).strip()}") from None
@@ -133,7 +138,7 @@ class World:
         """Wait until everything that has closed is in the database, whatever Redis does."""
         for exchange_id in self.running:
             what = f"checkpoints of {exchange_id} at {self.clock.now()}"
-            await until(lambda: self.is_evaluated(exchange_id), what)  # noqa: B023  (awaited at once)
+            await until(lambda: self.is_evaluated(exchange_id), what, self.nudge)  # noqa: B023  (awaited at once)
 
     async def is_evaluated(self, exchange_id: str) -> bool:
         return all(at >= self.last_closed(timeframe) for (_, timeframe), at in (await self.checkpoints(exchange_id)).items())
@@ -143,7 +148,11 @@ class World:
         for exchange_id in self.running:
             symbols = await until(lambda: self.symbols(exchange_id), f"the symbols of {exchange_id}")  # noqa: B023  (awaited at once)
             what = f"closed candles of {exchange_id} at {self.clock.now()}"
-            await until(lambda: self.is_settled(exchange_id, symbols), what)  # noqa: B023
+            await until(lambda: self.is_settled(exchange_id, symbols), what, self.nudge)  # noqa: B023
+
+    def nudge(self) -> None:
+        """A market that stands still sends nothing: whoever subscribed after the last step would never hear of it."""
+        self.clock.advance(1_000)
 
     async def is_settled(self, exchange_id: str, symbols: list[str]) -> bool:
         task = self.running[exchange_id]

@@ -176,8 +176,20 @@ async def test_a_database_that_refuses_is_waited_for_and_nothing_is_published_me
 
         await db(rename)("elsewhere", table)
         await world.settled()
-        assert status.error == ""
         assert {at for (_, timeframe), at in (await world.checkpoints(BINANCE_ID)).items() if timeframe == "5m"} == {world.last_closed()}
+
+
+async def test_trouble_with_the_database_that_is_over_is_no_longer_shown(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        status = world.connectors[BINANCE_ID].status
+        await db(rename)(Checkpoint._meta.db_table, "elsewhere")
+        world.clock.advance(STEP)
+        await until(lambda: "the database did not take a batch" in status.error, "word of the database")
+
+        await db(rename)("elsewhere", Checkpoint._meta.db_table)
+        await world.settled()
+        assert status.error == ""
 
 
 def rename(table: str, to: str) -> None:

@@ -1,0 +1,87 @@
+"""``python -m benchmarks [SUBJECT]… [--full | --quick] [--write] [--json] [--no-peers]``; B=SUBJECT in the environment names one too."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from benchmarks import machine, peer, report, subjects
+from benchmarks.peer import Peers
+from benchmarks.rows import Row, single
+from benchmarks.surroundings import surroundings
+from benchmarks.timing import DEFAULT, FULL, TINY, Effort
+
+FAILED = "not measured"
+
+
+def main(words: Sequence[str]) -> int:
+    options = _options(words)
+    failed = None if options.no_peers else peer.install(_say)
+    effort = TINY if options.quick else FULL if options.full else DEFAULT
+    load, began = machine.load(), time.monotonic()
+    with surroundings() as server:
+        sections, peers = asyncio.run(_measure(options.subjects, effort, failed))
+    head = (
+        f"Measured {machine.today()} in {time.monotonic() - began:.0f} s ({effort.name} run) on {machine.machine()}, {load}.\n"
+        f"{machine.versions(server, peers)}."
+    )
+    text = report.written(head, sections)
+    if options.json:
+        print(json.dumps({name: [_as_json(row) for row in rows] for name, rows in sections.items()}))
+    else:
+        print(f"\n{text}")
+    if options.write:
+        report.write(text)
+        _say(f"Written to {report.DOCUMENT}.")
+    return int(any(row.what == FAILED for rows in sections.values() for row in rows))
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against the goals.")
+    parser.add_argument("subjects", nargs="*", help=f"what to measure: {', '.join(subjects.names())}; all by default")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="more rounds, and 1,000 sockets")
+    size.add_argument("--quick", action="store_true", help="only to see that it works: the figures say little")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md; takes a whole run")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--no-peers", action="store_true", help="leave out what needs .venv-bench")
+    options = parser.parse_args(words)
+    options.subjects = options.subjects or os.environ.get("B", "").split()
+    if unknown := set(options.subjects) - set(subjects.names()):
+        parser.error(f"unknown subject: {', '.join(sorted(unknown))}; known: {', '.join(subjects.names())}")
+    if options.write and (options.subjects or options.quick or options.no_peers):
+        parser.error("--write takes a whole run: leave the subjects, --quick and --no-peers out")
+    options.subjects = options.subjects or subjects.names()
+    return options
+
+
+async def _measure(names: Sequence[str], effort: Effort, failed: dict[str, str] | None) -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """The rows of each subject by its title, and the versions of the peers. A subject that failed has one row, that says so."""
+    sections: dict[str, list[Row]] = {}
+    async with Peers(failed) as peers:
+        for name in names:
+            subject = subjects.subject(name)
+            _say(f"{subject.TITLE} …")
+            try:
+                sections[subject.TITLE] = await subject.measure(effort, peers)
+            except Exception as error:
+                traceback.print_exc()
+                sections[subject.TITLE] = [single(FAILED, "", [], note=f"{type(error).__name__}: {error}")]
+    return sections, peers.versions
+
+
+def _as_json(row: Row) -> dict[str, object]:
+    return {**asdict(row), "met": row.met}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

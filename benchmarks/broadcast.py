@@ -1,0 +1,34 @@
+"""``python -m benchmarks.broadcast REDIS_URL -p PORT``: websockets' own ``broadcast()`` of what a Redis channel brings.
+
+No log-in, no snapshot, no order to keep, and a write for each message: what a library made for this does at best.
+"""
+
+import asyncio
+import sys
+
+from redis.asyncio import Redis
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+CHANNEL = "benchmark:broadcast"
+
+
+async def main(port: int, redis_url: str) -> None:
+    connections: set[ServerConnection] = set()
+
+    async def handle(connection: ServerConnection) -> None:
+        connections.add(connection)
+        try:
+            async for _ in connection:
+                await connection.send('{"type":"snapshot"}')
+        finally:
+            connections.discard(connection)
+
+    async with serve(handle, "127.0.0.1", port, compression=None), Redis.from_url(redis_url, socket_timeout=None).pubsub() as pubsub:
+        await pubsub.subscribe(CHANNEL)
+        async for message in pubsub.listen():
+            if message["type"] == "message":
+                broadcast(connections, message["data"].decode())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[3]), sys.argv[1]))

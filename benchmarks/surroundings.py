@@ -1,0 +1,157 @@
+"""A Livermore of its own for a run: a temporary directory with SQLite and an embedded Redis, nothing of the developer's .env.
+
+Whatever a benchmark starts inherits the environment set here, and so works on the same database and the same Redis.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HOME = Path(__file__).resolve().parents[1]
+DAPHNE = ("-m", "daphne", "-b", "127.0.0.1")
+START_SECONDS, STOP_SECONDS = 30.0, 10.0
+EXCHANGE_ID = "binance-sandbox"
+"""A seeded row that the benchmarks borrow; it is never connected to."""
+
+_environment: dict[str, str] = {}
+
+
+@contextmanager
+def surroundings() -> Iterator[str]:
+    """Set the environment for everything that follows in this process, and load Django; once a process. Yields Redis' name and version."""
+    directory = Path(tempfile.mkdtemp(prefix="livermore-bench-"))
+    from cryptography.fernet import Fernet
+
+    _environment.update(
+        DJANGO_SETTINGS_MODULE="livermore.settings",
+        LIVERMORE_DEMO="true",
+        DEBUG="false",
+        SECRET_KEY=secrets.token_urlsafe(50),
+        SECRET_KEY_FALLBACKS="",
+        FIELD_KEYS=Fernet.generate_key().decode(),
+        ALLOWED_HOSTS="127.0.0.1,localhost",
+        LIVERMORE_DATA_DIR=str(directory),
+        DATABASE_URL=f"sqlite:///{directory / 'livermore.sqlite3'}",
+        REDIS_URL="",
+        LOG_LEVEL="WARNING",
+    )
+    os.environ.update(_environment)
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    from livermore import bus, embedded
+
+    try:
+        with embedded.ensure(directory):
+            call_command("migrate", interactive=False, verbosity=0)
+            server = bus.sync().info("server")
+            yield f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """For a program of this run."""
+    return {**os.environ, **_environment, **changes}
+
+
+class ChildFailed(Exception):
+    """A program ended that should not have. The text says how, and how its log ends."""
+
+
+@asynccontextmanager
+async def child(*words: str, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Python program in the project's directory, ended with the block, or with us. ``changes`` to its environment."""
+    lifeline, held = os.pipe()
+    log = Path(_environment["LIVERMORE_DATA_DIR"]) / "log" / "benchmark-children.log"
+    try:
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "livermore.child", str(lifeline), *words),
+                cwd=HOME,
+                env=environment(**changes),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output,
+                pass_fds=(lifeline,),
+                start_new_session=True,
+            )
+        try:
+            yield process
+        except Exception as error:
+            if process.returncode is None:
+                raise
+            said = log.read_text(errors="replace").strip()[-1000:]
+            raise ChildFailed(f"{' '.join(words)} ended with {process.returncode}: {error}\n{said}") from error
+        finally:
+            await _end(process)
+    finally:
+        os.close(lifeline)
+        os.close(held)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def listening(port: int) -> None:
+    """Wait until somebody listens there. Raises TimeoutError."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+
+def session_cookie() -> str:
+    """Of somebody who is logged in."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    user, _ = get_user_model()._default_manager.get_or_create(username="bench")
+    client = Client()
+    client.force_login(user)
+    return f"sessionid={client.cookies['sessionid'].value}"
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, as ps tells it on Linux and macOS."""
+    done = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return int(done.stdout) * 1024 / 1e6
+
+
+def postgres_url() -> str:
+    """The database server to measure besides SQLite: DATABASE_URL as it was given, if it names PostgreSQL, else empty."""
+    given = _given.get("DATABASE_URL", "")
+    return given if urlsplit(given).scheme in {"postgres", "postgresql", "psql", "pgsql"} else ""
+
+
+_given = dict(os.environ)
