@@ -10,6 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 from alerts import services
@@ -23,7 +24,7 @@ from livermore import bus, keys
 from livermore.db import db
 from market_data import store
 from symbols.models import Symbol
-from tests.alerts.factories import commit, draft
+from tests.alerts.drafts import commit, draft
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
 
@@ -161,7 +162,7 @@ async def test_prices_and_alerts_arrive_live(trader: User, btc: Symbol):
             "received": 7,
             "bid": 65000.9,
         }
-        publisher.add(await db(commit)("coinbase", fence, await db(draft)(0)))
+        publisher.add(await db(commit)(await db(draft)(0), fence=fence))
         await publisher.flush()
         alert = await page.until(lambda message: message["type"] == "alert")
         assert (alert["id"], alert["source_exchange_id"], alert["trigger_label"]) == (1, "coinbase", "level_150")
@@ -170,7 +171,7 @@ async def test_prices_and_alerts_arrive_live(trader: User, btc: Symbol):
 
 async def test_a_page_that_comes_back_gets_exactly_what_it_missed(trader: User):
     fence, epoch = await db(services.sequence_take_over)(exchange_id="coinbase")
-    await db(commit)("coinbase", fence, *[await db(draft)(place) for place in range(5)])
+    await db(commit)(*[await db(draft)(place) for place in range(5)], fence=fence)
     async with opened(trader) as page:
         snapshot = await page.hello(coinbase={"epoch": epoch, "id": 2})
         assert [alert["id"] for alert in snapshot["alerts"]] == [5, 4, 3]
@@ -180,7 +181,7 @@ async def test_a_page_that_comes_back_gets_exactly_what_it_missed(trader: User):
 
 async def test_a_page_with_ids_of_another_database_gets_a_fresh_list(trader: User):
     fence, _ = await db(services.sequence_take_over)(exchange_id="coinbase")
-    await db(commit)("coinbase", fence, await db(draft)(0))
+    await db(commit)(await db(draft)(0), fence=fence)
     async with opened(trader) as page:
         snapshot = await page.hello(coinbase={"epoch": "of another", "id": 700})
         assert snapshot["resumed"]["coinbase"] is False
@@ -210,7 +211,7 @@ async def test_positions_tell_a_page_where_it_should_be(trader: User):
     fence, epoch = await db(services.sequence_take_over)(exchange_id="coinbase")
     async with opened(trader) as page:
         await page.hello()
-        await db(commit)("coinbase", fence, await db(draft)(0))
+        await db(commit)(await db(draft)(0), fence=fence)
         message = await page.until(lambda message: message["type"] == "positions" and message["top"].get("coinbase", {}).get("id") == 1)
         assert message["top"]["coinbase"] == {"epoch": epoch, "id": 1}
         assert message["states"]["coinbase"] == "offline"
@@ -247,3 +248,34 @@ async def test_frames_are_numbered_one_by_one(trader: User):
         await page.hello()
         await page.until(lambda message: message["type"] == "positions")
         assert page.frames == list(range(1, len(page.frames) + 1))
+
+
+async def test_a_socket_does_not_outlive_its_log_out(trader: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    async with opened(trader) as page:
+        await page.hello()
+        await sync_to_async(Session.objects.all().delete)()
+        async with asyncio.timeout(10):
+            while (output := await page.socket.receive_output())["type"] != "websocket.close":
+                pass
+        assert output["code"] == 4401
+
+
+async def test_a_socket_does_not_outlive_its_users_account(trader: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    async with opened(trader) as page:
+        await page.hello()
+        await sync_to_async(User.objects.filter(pk=trader.pk).update)(is_active=False)
+        async with asyncio.timeout(10):
+            while (output := await page.socket.receive_output())["type"] != "websocket.close":
+                pass
+        assert output["code"] == 4401
+
+
+async def test_what_a_user_stops_watching_leaves_the_open_page(trader: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    async with opened(trader) as page:
+        await page.hello()
+        await db(UserExchange.objects.create)(user=trader, exchange_id="binance", watch=False)
+        snapshot = await page.until(lambda message: message["type"] == "snapshot")
+        assert "binance" not in {card["exchange_id"] for card in snapshot["exchanges"]}
