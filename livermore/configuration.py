@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet
 
 MINIMUM_SECRET_LENGTH = 40
+MINIMUM_SECRET_LETTERS = 10
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def unsafe_settings(
@@ -18,14 +20,17 @@ def unsafe_settings(
     field_keys: Sequence[str],
     allowed_hosts: Sequence[str],
     redis_url: str,
+    log_level: str = "INFO",
 ) -> list[str]:
     """The reasons not to start, each with what to do; empty when there is none."""
     problems: list[str] = []
     if not secret_key:
         problems.append("SECRET_KEY is not set: run `python -m livermore.configure`, or put a random one into .env")
-    elif len(secret_key) < MINIMUM_SECRET_LENGTH or "insecure" in secret_key:
+    elif len(secret_key) < MINIMUM_SECRET_LENGTH or len(set(secret_key)) < MINIMUM_SECRET_LETTERS or "insecure" in secret_key:
         problems.append(f"SECRET_KEY is weak: use at least {MINIMUM_SECRET_LENGTH} random characters")
     problems += _field_key_problems(field_keys)
+    if log_level not in LOG_LEVELS:
+        problems.append(f"LOG_LEVEL is {log_level!r}: use one of {', '.join(LOG_LEVELS)}")
     if "*" in allowed_hosts:
         problems.append("ALLOWED_HOSTS may not hold '*': any site could then open our sockets; name the hosts")
     if demo:

@@ -26,7 +26,8 @@ SECRET_KEY_FALLBACKS = _words("SECRET_KEY_FALLBACKS")
 FIELD_KEYS = _words("FIELD_KEYS")
 """Fernet keys for encrypted fields; the first encrypts, all decrypt."""
 ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEMO else "")
-DATA_DIR = Path(env.str("LIVERMORE_DATA_DIR", str(BASE_DIR / "var")))
+DATA_DIR = Path(env.str("LIVERMORE_DATA_DIR", str(BASE_DIR / "var"))).expanduser()
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 REDIS_URL = env.str("REDIS_URL", "")
 
 if _problems := unsafe_settings(
@@ -36,6 +37,7 @@ if _problems := unsafe_settings(
     field_keys=FIELD_KEYS,
     allowed_hosts=ALLOWED_HOSTS,
     redis_url=REDIS_URL,
+    log_level=LOG_LEVEL,
 ):
     raise ImproperlyConfigured("\n  - ".join(["this configuration is not safe:", *_problems]))
 
@@ -100,8 +102,17 @@ TEMPLATES = [
 
 # SQLite: WAL and BEGIN IMMEDIATE together are what keeps several writing processes from "database is locked".
 DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'livermore.sqlite3'}")}
+if not DATABASES["default"].get("ENGINE"):
+    raise ImproperlyConfigured(
+        "DATABASE_URL does not name a database: write postgres://user:password@host:5432/name, or leave it out for SQLite"
+    )
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{DATA_DIR} cannot be made ({error.strerror}): set LIVERMORE_DATA_DIR to a place you may write to"
+        ) from None
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
@@ -216,7 +227,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

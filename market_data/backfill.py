@@ -76,11 +76,8 @@ async def warm_up(
         base.reset()
         cold.add(BASE_TIMEFRAME)
     bars[BASE_TIMEFRAME] = history
-    replayed = _replay(history, series, longer, whole_life=history[0].open_time > end - (HISTORY_BARS - 1) * STEP)
-    for advance in replayed:
-        if advance.series is not base:
-            bars.setdefault(advance.series.timeframe, []).append(advance.bar)
-    advances += replayed
+    whole_life = history[0].open_time > end - (HISTORY_BARS - 1) * STEP
+    advances += _replay(history, series, longer, bars, whole_life=whole_life)
     missed = sorted(
         (advance for advance in advances if advance.series.timeframe not in cold),
         key=lambda advance: (advance.bar.open_time + advance.series.step, advance.series.step),
@@ -139,8 +136,14 @@ def _joined_to(series: Series, bars: list[Bar]) -> list[Bar]:
     return between + [bar for bar in bars if bar.open_time > series.last_open]
 
 
-def _replay(history: list[Bar], series: Mapping[str, Series], longer: Longer, *, whole_life: bool) -> list[Advance]:
-    """Advance the 5m series, and the longer ones by what the 5m candles close."""
+def _replay(
+    history: list[Bar], series: Mapping[str, Series], longer: Longer, bars: dict[str, list[Bar]], *, whole_life: bool
+) -> list[Advance]:
+    """Advance the 5m series, and the longer ones by what the 5m candles close.
+
+    Every longer candle that closes joins ``bars`` unless it was fetched, an evaluated one too: a crash may have come before it was
+    written. One that began before the history does not: its first parts may be missing.
+    """
     base = series[BASE_TIMEFRAME]
     if base.last_open is None:
         base.whole_life = whole_life
@@ -148,6 +151,9 @@ def _replay(history: list[Bar], series: Mapping[str, Series], longer: Longer, *,
     for place, part in enumerate(history):
         for timeframe, bar in longer.add(part, first_ever=whole_life and place == 0):
             one = series[timeframe]
+            known = bars.setdefault(timeframe, [])
+            if bar.open_time >= history[0].open_time and not (known and known[-1].open_time >= bar.open_time):
+                known.append(bar)
             one.whole_life |= whole_life and one.last_open is None
             if one.last_open is None or bar.open_time == one.last_open + one.step:
                 advances.append(one.advance(bar))

@@ -1,4 +1,4 @@
-"""Four hours of a simulated market, run once through real connectors, with everything they said and stored: for tests to look at."""
+"""Hours of a simulated market, run once through real connectors, with everything they said and stored: for tests to look at."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tests.simulated import BINANCE_ID, COINBASE_ID, STEP, Rows, Series, World, 
 PINNED = ("TAO", "FET", "BAND", "RLC")
 """Two young listings, and two coins that trade in some intervals only."""
 WATCHED = (COINBASE_ID, BINANCE_ID)
-CLOSES = 36
+CLOSES = 30
 EARLY = 6
 """Every so many closes the connectors get the chance to take a close at its earliest, too."""
 

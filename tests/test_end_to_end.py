@@ -178,10 +178,15 @@ def test_the_alerts_of_a_symbol_come_in_the_order_of_their_closes(record: Record
 @each_run
 @each_exchange
 def test_the_stream_holds_what_the_database_holds(record: Record, exchange_id: str) -> None:
+    """A crash may come between putting an alert there and noting when: then it is noted later, and the stream keeps the first moment."""
     exchange = record.exchanges[exchange_id]
+    streamed, stored_ = [dict(one) for _, one in exchange.stream], [dict(alert_payload(alert, exchange.epoch)) for alert in exchange.alerts]
+    published, noted = ([one.pop("published_at") for one in side] for side in (streamed, stored_))
 
-    assert exchange.stream == [(f"{alert.number}-0", alert_payload(alert, exchange.epoch)) for alert in exchange.alerts]
-    assert all(alert.published_at >= alert.triggered_at for alert in exchange.alerts)
+    assert [name for name, _ in exchange.stream] == [f"{alert.number}-0" for alert in exchange.alerts]
+    assert streamed == stored_
+    assert all(alert.triggered_at <= at <= then for alert, at, then in zip(exchange.alerts, published, noted, strict=True))
+    assert published == noted or record.missed
 
 
 @each_exchange

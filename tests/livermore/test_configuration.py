@@ -19,7 +19,7 @@ KEY = Fernet.generate_key().decode()
 SAFE: Mapping[str, Any] = {
     "demo": False,
     "debug": False,
-    "secret_key": "q7" * 25,
+    "secret_key": "q7Rk2WvZ9x" * 5,
     "field_keys": [KEY],
     "allowed_hosts": ["livermore.example.org"],
     "redis_url": "redis://:password@redis.example.org:6379/0",
@@ -36,8 +36,10 @@ NO_PASSWORD = "REDIS_URL names another machine without a password: anyone there 
     ("base", "change", "reason"),
     [
         (SAFE, {"secret_key": ""}, "SECRET_KEY is not set: run `python -m livermore.configure`, or put a random one into .env"),
-        (SAFE, {"secret_key": "q7" * 19}, WEAK),
-        (SAFE, {"secret_key": "django-insecure-" + "q7" * 25}, WEAK),
+        (SAFE, {"secret_key": ("q7Rk2WvZ9x" * 4)[:39]}, WEAK),
+        (SAFE, {"secret_key": "q7" * 25}, WEAK),
+        (SAFE, {"secret_key": "django-insecure-" + "q7Rk2WvZ9x" * 5}, WEAK),
+        (SAFE, {"log_level": "LOUD"}, "LOG_LEVEL is 'LOUD': use one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         (
             SAFE,
             {"field_keys": []},

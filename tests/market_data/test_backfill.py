@@ -22,7 +22,6 @@ HOUR, DAY = TIMEFRAMES["1h"], TIMEFRAMES["1d"]
 NOW = 1_772_425_215_000
 """2026-03-02 04:20:15 UTC"""
 SANDBOX = Sandbox([COINBASE, BINANCE], seed=7, clock=ManualClock(NOW), symbols=24)
-WARM = tuple(TIMEFRAMES)
 
 
 class Exchange:
@@ -114,7 +113,7 @@ async def test_a_cold_start_fetches_400_candles_a_timeframe_and_evaluates_none()
         assert one.warm
     assert desk.book.last is not None
     assert desk.book.last.open_time == last(NOW)
-    assert {timeframe: one.whole_life for timeframe, one in desk.series.items()} == {**dict.fromkeys(WARM, False), "1d": True}
+    assert {timeframe: one.whole_life for timeframe, one in desk.series.items()} == {**dict.fromkeys(TIMEFRAMES, False), "1d": True}
 
 
 @pytest.mark.parametrize(("after", "newest"), [(9_999, 2), (10_000, 1)])
