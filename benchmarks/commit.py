@@ -60,14 +60,18 @@ def _row(database: str, effort: Effort, moments: list[Moment]) -> Row:
 
 
 async def _moments(effort: Effort, **environment: str) -> list[Moment]:
-    async with child("-m", "benchmarks.committing", str(effort.together), **environment) as connector, aclosing(bus.connect()) as redis:
+    async with (
+        child("-m", "benchmarks.committing", str(effort.together), talks=True, **environment) as connector,
+        aclosing(bus.connect()) as redis,
+    ):
         assert connector.stdin
         assert connector.stdout
         await _line(connector.stdout)  # it is ready
         found = []
         for _ in range(effort.commits):
             listening = asyncio.create_task(_listen(redis, names(effort.together)[-1], began := asyncio.Event()))
-            await began.wait()
+            async with asyncio.timeout(_PATIENCE):
+                await began.wait()
             connector.stdin.write(b"\n")
             said = await _line(connector.stdout)
             async with asyncio.timeout(_PATIENCE):

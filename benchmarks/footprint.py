@@ -58,7 +58,7 @@ async def _connector_mb() -> float:
 
 
 async def _idle_mb() -> float:
-    async with child("-m", "benchmarks.idle") as process, asyncio.timeout(START_SECONDS):
+    async with child("-m", "benchmarks.idle", talks=True) as process, asyncio.timeout(START_SECONDS):
         assert process.stdout
         await process.stdout.readline()
         await asyncio.sleep(_SETTLE)

@@ -5,13 +5,12 @@ import base64
 import os
 import re
 import time
-from bisect import bisect_left
-from itertools import accumulate
 from typing import cast
 
 _SENT = re.compile(rb'"sent":\s?(\d+)')
 _FRAME = re.compile(rb'\{"n":(\d+),"m"')
 _HEADER_END = b"\r\n\r\n"
+_TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
 
 
 class Page(asyncio.Protocol):
@@ -20,10 +19,11 @@ class Page(asyncio.Protocol):
     def __init__(self, request: bytes) -> None:
         self._request = request
         self._transport: asyncio.Transport | None = None
-        self._before = b""
-        self._wanted: tuple[bytes, asyncio.Future[None]] | None = None
+        self._rest = b""
+        self._snapshot: asyncio.Future[None] | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.chunks: list[tuple[int, bytes]] = []
+        self.frames: list[tuple[int, bytes]] = []
+        """Texts, each with the time it was there, in ns."""
         self.seen = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -31,22 +31,32 @@ class Page(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        if not self.opened.done():
-            self._open(data)
-            return
-        self.chunks.append((time.monotonic_ns(), data))
-        self.seen += (self._before + data).count(b'"sent":')
-        self._before = data[-6:]
-        if self._wanted is not None and self._wanted[0] in data and not self._wanted[1].done():
-            self._wanted[1].set_result(None)
+        now = time.monotonic_ns()
+        data = self._rest + data
+        at = 0 if self.opened.done() else self._open(data)
+        while (end := _frame_end(data, at)) is not None:
+            start, stop = end
+            self._take(data[at], data[start:stop], now)
+            at = stop
+        self._rest = data[at:]
 
-    def _open(self, data: bytes) -> None:
+    def _open(self, data: bytes) -> int:
+        """Where the frames begin."""
         if data.startswith(b"HTTP/1.1 101") and _HEADER_END in data:
             self.opened.set_result(None)
-            if rest := data.partition(_HEADER_END)[2]:
-                self.data_received(rest)
-        else:
-            self.opened.set_exception(ConnectionError(f"the server did not open the socket: {data[:80]!r}"))
+            return data.index(_HEADER_END) + len(_HEADER_END)
+        self.opened.set_exception(ConnectionError(f"the server did not open the socket: {data[:80]!r}"))
+        return len(data)
+
+    def _take(self, kind: int, payload: bytes, now: int) -> None:
+        if kind == _PING:
+            self._write(_PONG, payload)
+        elif kind == _TEXT:
+            self.frames.append((now, payload))
+            self.seen += payload.count(b'"sent":')
+            if self._snapshot is not None and b'"type":"snapshot"' in payload:
+                self._snapshot.set_result(None)
+                self._snapshot = None
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.opened.done():
@@ -54,32 +64,39 @@ class Page(asyncio.Protocol):
 
     async def greet(self) -> None:
         """Say hello, and wait for the snapshot."""
-        self._wanted = b'"type":"snapshot"', asyncio.get_running_loop().create_future()
-        self.say(b'{"type":"hello","v":1,"resume":{}}')
-        await self._wanted[1]
+        self._snapshot = snapshot = asyncio.get_running_loop().create_future()
+        self._write(_TEXT, b'{"type":"hello","v":1,"resume":{}}')
+        await snapshot
 
-    def say(self, message: bytes) -> None:
+    def _write(self, kind: int, payload: bytes) -> None:
         assert self._transport
-        length = len(message)
-        self._transport.write(bytes((0x81, 0x80 | length, 0, 0, 0, 0)) + message)  # masked with zeros: short messages only
+        self._transport.write(bytes((kind, 0x80 | len(payload), 0, 0, 0, 0)) + payload)  # masked with zeros; at most 125 bytes
 
     def forget(self) -> None:
         """Acknowledge every frame and count anew."""
-        numbers = [found for _, data in self.chunks for found in _FRAME.findall(data)]
-        if numbers:
-            self.say(b'{"type":"ack","n":%b}' % numbers[-1])
-        self.chunks.clear()
+        if numbers := [found for _, payload in self.frames for found in _FRAME.findall(payload)]:
+            self._write(_TEXT, b'{"type":"ack","n":%b}' % numbers[-1])
+        self.frames.clear()
         self.seen = 0
 
     def delays(self) -> list[float]:
-        """Seconds from ``sent`` to arrival, of each message. One that came in two pieces was there with the second."""
-        ends = list(accumulate(len(data) for _, data in self.chunks))
-        found = _SENT.finditer(b"".join(data for _, data in self.chunks))
-        return [(self.chunks[bisect_left(ends, one.end())][0] - int(one[1])) / 1e9 for one in found]
+        """Seconds from ``sent`` to arrival, of each message."""
+        return [(now - int(sent)) / 1e9 for now, payload in self.frames for sent in _SENT.findall(payload)]
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _frame_end(data: bytes, at: int) -> tuple[int, int] | None:
+    """Where the payload of the frame at ``at`` starts and stops; None while it is not all there. A server does not mask."""
+    if len(data) < at + 2:
+        return None
+    length, start = data[at + 1], at + 2
+    if length >= 126:
+        start += 2 if length == 126 else 8
+        length = int.from_bytes(data[at + 2 : start])
+    return (start, start + length) if len(data) >= start + length else None
 
 
 async def open_pages(count: int, port: int, *, path: str = "/", cookie: str = "") -> list[Page]:

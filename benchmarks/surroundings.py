@@ -70,8 +70,11 @@ class ChildFailed(Exception):
 
 
 @asynccontextmanager
-async def child(*words: str, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python program in the project's directory, ended with the block, or with us. ``changes`` to its environment."""
+async def child(*words: str, talks: bool = False, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Python program in the project's directory, ended with the block, or with us. ``changes`` to its environment.
+
+    What it prints goes to a log, unless it ``talks`` to us: then somebody has to read it, or it stops when the pipe is full.
+    """
     lifeline, held = os.pipe()
     log = Path(_environment["LIVERMORE_DATA_DIR"]) / "log" / "benchmark-children.log"
     try:
@@ -82,7 +85,7 @@ async def child(*words: str, **changes: str) -> AsyncIterator[asyncio.subprocess
                 cwd=HOME,
                 env=environment(**changes),
                 stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE if talks else output,
                 stderr=output,
                 pass_fds=(lifeline,),
                 start_new_session=True,
@@ -151,7 +154,7 @@ def resident_mb(pid: int) -> float:
 def postgres_url() -> str:
     """The database server to measure besides SQLite: DATABASE_URL as it was given, if it names PostgreSQL, else empty."""
     given = _given.get("DATABASE_URL", "")
-    return given if urlsplit(given).scheme in {"postgres", "postgresql", "psql", "pgsql"} else ""
+    return given if urlsplit(given).scheme in {"postgres", "postgresql"} else ""
 
 
 _given = dict(os.environ)
