@@ -5,7 +5,7 @@ Times are integer milliseconds UTC. Prices and volumes are floats: see docs/deci
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -160,18 +160,52 @@ class SymbolInfo(Struct, frozen=True):
     alias_of: str = ""
 
 
+class Credentials(Struct, frozen=True):
+    """A user's own read-only key at an exchange. Neither ``repr`` nor ``str`` shows any of it, so that no log and no traceback does."""
+
+    key: str
+    secret: str
+    passphrase: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
+
+class Balance(Struct, frozen=True):
+    """How much of an asset an account holds: what is free and what is locked in orders, together; always above 0."""
+
+    asset: str
+    quantity: float
+
+
 class Request(Struct, frozen=True):
-    """A GET to an exchange's REST host. ``path`` starts with a slash and is joined to the row's REST URL."""
+    """A request to an exchange's REST host. ``path`` starts with a slash and is joined to the row's REST URL.
+
+    ``headers`` carry what proves who asks, so ``repr`` leaves them out.
+    """
 
     path: str
     params: tuple[tuple[str, str], ...] = ()
     weight: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
+    method: str = "GET"
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.path}, params={self.params!r}, weight={self.weight})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in ("method", "path", "params", "weight")]
 
 
 class RestRefusal(Struct, frozen=True):
-    """What an error answer means. ``kind``: rate_limited, banned, blocked, not_found, bad_request or unavailable.
+    """What an error answer means. ``kind``: rate_limited, banned, blocked, not_found, bad_request, unavailable or bad_key.
 
     ``retry_after`` seconds or ``retry_at`` milliseconds UTC, where the answer says; ``final`` when asking again cannot help.
+    ``bad_key`` is about a user's key and says nothing about public data; ``clock`` when our idea of the exchange's clock may be the cause.
     """
 
     kind: str
@@ -179,6 +213,7 @@ class RestRefusal(Struct, frozen=True):
     retry_after: float | None = None
     final: bool = False
     retry_at: int | None = None
+    clock: bool = False
 
 
 class Limits(Struct, frozen=True):

@@ -192,7 +192,7 @@ def test_the_adapter_of_the_walk_through_offers_what_the_protocol_asks_for(lumen
 def test_the_tests_of_the_walk_through_pass(lumen: ModuleType):
     module = module_of(the_block("# tests/exchanges/adapters/test_lumen.py"), "test_lumen")
     tests = [item for name, item in vars(module).items() if name.startswith("test_")]
-    assert len(tests) == 8
+    assert len(tests) == 9
     for test in tests:
         marks = getattr(test, "pytestmark", [])
         for arguments in [(value,) for value in marks[0].args[1]] if marks else [()]:

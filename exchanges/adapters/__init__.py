@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from exchanges.adapters import binance, coinbase, kraken
-from exchanges.events import Candle, Event, Limits, Request, RestRefusal, Stream, SymbolInfo
+from exchanges.events import Balance, Candle, Credentials, Event, Limits, Request, RestRefusal, Stream, SymbolInfo
 
 
 class Adapter(Protocol):
@@ -35,6 +35,10 @@ class Adapter(Protocol):
     def hosts(self) -> tuple[str, ...]:
         """Hosts that rows with this adapter may name, besides loopback for sandbox rows."""
 
+    @property
+    def key_help(self) -> str:
+        """One sentence for a user: which read-only key to make at this exchange."""
+
     def connect_url(self, websocket_url: str) -> str: ...
     def opening(self) -> list[str]: ...
     def subscribe(self, streams: Iterable[Stream], request: int) -> list[tuple[str, tuple[Stream, ...]]]: ...
@@ -47,6 +51,16 @@ class Adapter(Protocol):
     def parse_symbols(self, bodies: list[bytes]) -> list[SymbolInfo]: ...
     def candles_requests(self, symbol: str, timeframe: str, start: int, end: int) -> list[Request]: ...
     def parse_candles(self, bodies: list[bytes], symbol: str, timeframe: str) -> list[Candle]: ...
+
+    def balance_request(self, credentials: Credentials, rest_url: str, now: int, nonce: str, cursor: str = "") -> Request:
+        """A signed request for a page of what the owner of the key holds. Raises wire.BadKey for a key that cannot sign.
+
+        ``now``: the exchange's clock, ms UTC; ``nonce``: a whole number above every one before it; ``cursor``: "" for the first page.
+        """
+
+    def parse_balances(self, body: bytes) -> tuple[list[Balance], str]:
+        """The balances of a page, and the cursor of the next, "" after the last."""
+
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal: ...
 
 

@@ -8,21 +8,29 @@ Facts this module obeys (binance/binance-spot-api-docs, and recordings of the li
 - ``k.x`` is true in exactly one frame per interval, sent also when nothing traded.
 - 5 incoming messages a second per connection, pings and pongs included; 1,024 streams; the connection is cut after 24 h, announced by
   ``serverShutdown``.
+- An account is asked for with the key in a header, the time, and a signature of the percent-encoded query: HMAC-SHA256 in hex, or Ed25519
+  in base64. The time may be 5 s old and lie 1 s ahead.
 - REST klines are oldest first and include the forming one. 429 asks to stop, 418 is a ban, 451 a refusal by country.
 """
 
+import base64
+import hmac
 import re
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlencode
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct, field
 
 from exchanges.adapters import wire
 from exchanges.events import (
     TIMEFRAMES,
     Alive,
+    Balance,
     Candle,
     Channel,
+    Credentials,
     Event,
     GoingAway,
     Limits,
@@ -55,8 +63,10 @@ limits = Limits(
     rest_burst=1200,
     max_connection_age=86_400,
 )
+key_help = "Make an API key in the API management of the exchange with Enable Reading and no other permission, and paste both of its parts."
 timeframes = {"5m": "5m", "15m": "15m", "1h": "1h", "4h": "4h", "1d": "1d"}
 _STREAMS_A_MESSAGE, _ROWS = 100, 1000
+_PATIENCE = 5000
 _STEPS = {"1m": 60_000, **TIMEFRAMES}
 _SUFFIX = {Channel.CANDLES: "@kline_5m", Channel.TICKER: "@ticker"}
 
@@ -306,12 +316,60 @@ def parse_candles(bodies: list[bytes], symbol: str, timeframe: str) -> list[Cand
     return sorted(candles, key=lambda candle: candle.open_time)
 
 
+def balance_request(credentials: Credentials, rest_url: str, now: int, nonce: str, cursor: str = "") -> Request:
+    credentials = wire.stripped(credentials)
+    params = (("omitZeroBalances", "true"), ("timestamp", str(now)), ("recvWindow", str(_PATIENCE)))
+    signed = (*params, ("signature", _signature(credentials, urlencode(params))))
+    return Request("/api/v3/account", signed, weight=20, headers=(("X-MBX-APIKEY", credentials.key),))
+
+
+def _signature(credentials: Credentials, query: str) -> str:
+    key = wire.private_key(credentials)
+    if isinstance(key, Ed25519PrivateKey):
+        return base64.b64encode(key.sign(query.encode())).decode()
+    if key is not None:
+        raise wire.BadKey("this private key is not an Ed25519 key: make an Ed25519 or a system generated (HMAC) key, and paste its secret")
+    return hmac.digest(credentials.secret.encode(), query.encode(), "sha256").hex()
+
+
+class _BalanceRow(Struct):
+    asset: str
+    free: float
+    locked: float = 0.0
+
+
+class _AccountInfo(Struct):
+    balances: list[_BalanceRow]
+
+
+_decode_account = msgspec.json.Decoder(_AccountInfo, strict=False)
+
+
+def parse_balances(body: bytes) -> tuple[list[Balance], str]:
+    """The whole account comes in one page."""
+    rows = wire.decode_private(_decode_account, body).balances
+    return wire.held((row.asset, row.free + row.locked) for row in rows), ""
+
+
+_KEY_FAULTS = {
+    -1002: "this key may not read the account: allow it Enable Reading at the exchange",
+    -1021: "the exchange found the request too old or too early: set the clock of this machine, and look at the delay of its network",
+    -1022: "the secret does not belong to this key: paste the secret that the exchange showed when the key was made",
+    -2008: "the exchange does not know this key: paste it again, and look there whether it still exists",
+    -2014: "this is not a key of this exchange: paste the API key itself, not its name",
+    -2015: "the exchange does not accept this key: look there whether it still exists, has Enable Reading and allows this address",
+}
+
+
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal:
+    code = 0
     try:
         answer = _decode_error.decode(body)
-        reason = f"{answer.msg} ({answer.code})" if answer.code else answer.msg
+        code, reason = answer.code, f"{answer.msg} ({answer.code})" if answer.code else answer.msg
     except wire.UNREADABLE:
         reason = ""
+    if code in _KEY_FAULTS:
+        return wire.bad_key(_KEY_FAULTS[code], reason, clock=code == -1021)
     if status == 451:
         reason = "Binance does not serve this country; in the US use binance-us"
     answer_to = wire.http_refusal(status, reason[:300], headers.get("retry-after"))

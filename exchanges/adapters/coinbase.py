@@ -7,20 +7,29 @@ Facts this module obeys (docs.cdp.coinbase.com/advanced-trade, and recordings of
 - An error frame has ``type`` and no ``channel``; an unknown channel is answered with "authentication failure".
 - ``sequence_num`` counts every frame of a connection, over all channels.
 - ``candles`` carries 5-minute buckets only, never says that one is closed, and its snapshot has holes: it is no history.
+- A private request carries a token of its own: a JWT that lives 120 s, names the request without its query, and has a nonce in its header.
 - REST lists -USDC products as aliases of the -USD book; candles come newest first, intervals without trades are left out.
 """
 
+import base64
+import binascii
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
+import jwt
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 from exchanges.adapters import wire
 from exchanges.events import (
     TIMEFRAMES,
     Alive,
+    Balance,
     Candle,
     Channel,
+    Credentials,
     Event,
     Limits,
     Refused,
@@ -45,11 +54,17 @@ limits = Limits(
     rest_weight_per_minute=600,
     rest_burst=10,
 )
+key_help = (
+    "Make a Secret API Key in the Coinbase Developer Platform with the permission View and no other, "
+    "and paste its name and its whole secret."
+)
 timeframes = {"5m": "FIVE_MINUTE", "15m": "FIFTEEN_MINUTE", "1h": "ONE_HOUR", "4h": "TWO_HOUR", "1d": "ONE_DAY"}
 _FETCHED_STEP = {**TIMEFRAMES, "4h": TIMEFRAMES["1h"] * 2}
 _PATH = "/api/v3/brokerage"
 _SYMBOLS_A_MESSAGE = 50
 _ROWS = 300  # 350 by some accounts, 300 by all
+_ACCOUNTS = 250
+_TOKEN_SECONDS = 120
 
 
 class _CandleRow(Struct, gc=False):
@@ -287,12 +302,89 @@ def parse_candles(bodies: list[bytes], symbol: str, timeframe: str) -> list[Cand
     return wire.summed(candles, TIMEFRAMES[timeframe]) if _FETCHED_STEP[timeframe] != TIMEFRAMES[timeframe] else candles
 
 
+def balance_request(credentials: Credentials, rest_url: str, now: int, nonce: str, cursor: str = "") -> Request:
+    credentials, path = wire.stripped(credentials), f"{_PATH}/accounts"
+    url = urlsplit(rest_url)
+    token = _token(credentials, f"GET {url.netloc}{url.path.rstrip('/')}{path}", now // 1000, nonce)
+    params = (("limit", str(_ACCOUNTS)), *([("cursor", cursor)] if cursor else []))
+    return Request(path, params, headers=(("Authorization", f"Bearer {token}"),))
+
+
+def _token(credentials: Credentials, uri: str, now: int, nonce: str) -> str:
+    """A JWT as docs.cdp.coinbase.com describes it; ``now`` in seconds."""
+    key = _signing_key(credentials)
+    claims = {"sub": credentials.key, "iss": "cdp", "nbf": now, "exp": now + _TOKEN_SECONDS, "uri": uri}
+    algorithm = "EdDSA" if isinstance(key, Ed25519PrivateKey) else "ES256"
+    return jwt.encode(claims, key, algorithm, headers={"kid": credentials.key, "nonce": nonce})
+
+
+def _signing_key(credentials: Credentials) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
+    key = wire.private_key(credentials)
+    if key is None:
+        return _ed25519(credentials)
+    if isinstance(key, Ed25519PrivateKey) or (isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)):
+        return key
+    raise wire.BadKey(
+        "this private key is of a kind that Coinbase does not use: make a CDP key with ECDSA or Ed25519, and paste its secret"
+    )
+
+
+def _ed25519(credentials: Credentials) -> Ed25519PrivateKey:
+    """The secret as Coinbase shows it: 32 bytes of seed, then mostly the 32 bytes of the public key, in base64."""
+    try:
+        raw = base64.b64decode("".join(credentials.secret.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) not in (32, 64):
+        raise wire.BadKey(
+            "this secret is neither a PEM private key nor a base64 Ed25519 seed: paste the whole secret of a CDP key, not its name"
+        )
+    key = Ed25519PrivateKey.from_private_bytes(raw[:32])
+    if raw[32:] not in (b"", key.public_key().public_bytes_raw()):
+        raise wire.BadKey("the two halves of this secret do not belong together: paste the whole secret of the CDP key again")
+    return key
+
+
+class _Amount(Struct):
+    value: float
+
+
+class _Account(Struct):
+    currency: str
+    available_balance: _Amount
+    hold: _Amount | None = None
+
+
+class _Accounts(Struct):
+    accounts: list[_Account]
+    has_next: bool = False
+    cursor: str = ""
+
+
+_decode_accounts = msgspec.json.Decoder(_Accounts, strict=False)
+
+
+def parse_balances(body: bytes) -> tuple[list[Balance], str]:
+    page = wire.decode_private(_decode_accounts, body)
+    rows = ((row.currency, row.available_balance.value + (row.hold.value if row.hold else 0.0)) for row in page.accounts)
+    return wire.held(rows), page.cursor if page.has_next else ""
+
+
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal:
     try:
         answer = _decode_error.decode(body)
-        reason = " ".join(part for part in (answer.error, answer.message, answer.error_details) if part)
+        reason = " ".join(dict.fromkeys(part for part in (answer.error, answer.message, answer.error_details) if part))
     except wire.UNREADABLE:
         reason = ""
+    if status == 401:
+        return wire.bad_key(
+            "Coinbase does not know this key: paste its name and its whole secret again, and look there whether the key still exists and "
+            "allows this address",
+            reason,
+            clock=True,  # a token that has expired is answered with the same word
+        )
+    if status == 403 and "Missing required scopes" in reason:
+        return wire.bad_key("this key may not read the accounts: give it the permission View at Coinbase", reason)
     return wire.http_refusal(
         status, reason[:200], headers.get("retry-after") or headers.get("x-ratelimit-reset") if status == 429 else None
     )

@@ -9,10 +9,17 @@ Facts this module obeys (docs.kraken.com, and recordings of the live feed):
 - The feed spells BTC/USD and DOGE/USD, where REST's ``wsname`` still says XBT and XDG: those two names replaced give the feed's list.
 - REST answers 200 with ``{"error": [...]}``. OHLC returns at most the 720 newest rows whatever ``since`` says, the last one forming, and
   fills intervals without trades in.
+- Balances are keyed by asset ids: the oldest assets have an X (coin) or Z (currency) before them, what is staked or earns a suffix.
 """
 
+import base64
+import binascii
+import hashlib
+import hmac
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
@@ -21,8 +28,10 @@ from exchanges.adapters import wire
 from exchanges.events import (
     TIMEFRAMES,
     Alive,
+    Balance,
     Candle,
     Channel,
+    Credentials,
     Event,
     Limits,
     Refused,
@@ -46,6 +55,7 @@ limits = Limits(
     rest_weight_per_minute=60,
     rest_burst=1,
 )
+key_help = "Make an API key at Kraken with the permission Query Funds and no other, for Livermore alone, and paste both of its parts."
 timeframes = {"5m": "5", "15m": "15", "1h": "60", "4h": "240", "1d": "1440"}
 _MINUTES = {int(minutes): timeframe for timeframe, minutes in timeframes.items()} | {1: "1m"}
 _STEPS = {"1m": 60_000, **TIMEFRAMES}
@@ -53,6 +63,11 @@ _NAMES = {Channel.CANDLES: "ohlc", Channel.TICKER: "ticker"}
 _CHANNELS = {name: channel for channel, name in _NAMES.items()}
 _SYMBOLS_A_MESSAGE = 100
 _SPELLED = {"XBT": "BTC", "XDG": "DOGE"}
+_OLDEST = {f"X{code}" for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC")} | {
+    f"Z{code}" for code in ("AUD", "CAD", "EUR", "GBP", "JPY", "USD")
+}
+"""Named one by one: ZETA and XION are not among them."""
+_BONDED = re.compile(r"(?<=[A-Z]{3})\d\d$")
 
 
 class _Row(Struct, gc=False):
@@ -214,7 +229,19 @@ def _meaning(error: str) -> RestRefusal:
         return RestRefusal("rate_limited", error)
     if error.startswith(("EService", "EGeneral:Internal")):
         return RestRefusal("unavailable", error)
+    for start, reason in _KEY_FAULTS.items():
+        if error.startswith(start):
+            return wire.bad_key(reason, error)
     return RestRefusal("bad_request", error, final=True)
+
+
+_KEY_FAULTS = {
+    "EAPI:Invalid key": "Kraken does not know this key: paste it again, and look there whether it still exists and allows this address",
+    "EAPI:Invalid signature": "the secret does not belong to this key: paste the private key that Kraken showed when the key was made",
+    "EAPI:Invalid nonce": "another program uses this key, and counts further: make a key at Kraken for Livermore alone",
+    "EGeneral:Permission denied": "this key may not read balances: give it Query Funds at Kraken, and look whether it allows this address",
+    "EGeneral:Temporary lockout": "Kraken locked this key after too many wrong requests: correct it, and wait 15 minutes",
+}
 
 
 def time_request() -> Request:
@@ -282,6 +309,49 @@ def _historic(row: list[Any], symbol: str, timeframe: str) -> Candle:
     if fault := wire.candle_fault(candle, TIMEFRAMES[timeframe]):
         raise wire.BadAnswer(f"{symbol} {timeframe} at {candle.open_time}: {fault}")
     return candle
+
+
+def balance_request(credentials: Credentials, rest_url: str, now: int, nonce: str, cursor: str = "") -> Request:
+    credentials, path = wire.stripped(credentials), "/0/private/Balance"
+    body = urlencode({"nonce": nonce})
+    headers = (
+        ("API-Key", credentials.key),
+        ("API-Sign", _signature(credentials, path, nonce, body)),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    )
+    return Request(path, headers=headers, method="POST", body=body.encode())
+
+
+def _signature(credentials: Credentials, path: str, nonce: str, body: str) -> str:
+    """docs.kraken.com, "Spot REST authentication"."""
+    try:
+        key = base64.b64decode(credentials.secret, validate=True)
+    except (binascii.Error, ValueError):
+        raise wire.BadKey("this secret is not base64: paste the whole private key that Kraken showed when the key was made") from None
+    message = path.encode() + hashlib.sha256((nonce + body).encode()).digest()
+    return base64.b64encode(hmac.digest(key, message, "sha512")).decode()
+
+
+_decode_balances = msgspec.json.Decoder(dict[str, float], strict=False)
+
+
+def parse_balances(body: bytes) -> tuple[list[Balance], str]:
+    """One page; an asset comes twice where a part of it earns."""
+    envelope = wire.decode_private(_decode_envelope, body)
+    if envelope.error:
+        raise wire.BadAnswer(", ".join(envelope.error)[:200], _meaning(envelope.error[0]))
+    balances = wire.decode_private(_decode_balances, bytes(envelope.result))
+    return wire.held((_asset(name), quantity) for name, quantity in balances.items()), ""
+
+
+def _asset(name: str) -> str:
+    """The plain code: ``XXBT`` is BTC, ``ETH2.S`` ETH, ``DOT28.S`` (bonded for 28 days) DOT, ``USDC.M`` USDC."""
+    code, _, suffix = name.partition(".")
+    if suffix == "S":
+        code = _BONDED.sub("", code)
+    if code in _OLDEST:
+        code = code[1:]
+    return "ETH" if code == "ETH2" else _SPELLED.get(code, code)
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal:

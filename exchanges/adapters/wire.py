@@ -1,14 +1,19 @@
 """What several adapters need to read a wire: numbers and times as exchanges write them. Pure."""
 
-from collections.abc import Iterator, Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import inf, isfinite
 from typing import TypeVar
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from exchanges.events import Candle, Rejected, RestRefusal
+from exchanges.events import Balance, Candle, Credentials, Rejected, RestRefusal
 
 T = TypeVar("T")
 
@@ -27,12 +32,62 @@ class BadAnswer(ValueError):
         self.refusal = refusal
 
 
+class BadKey(ValueError):
+    """A user's key that cannot even sign. The message says what to do, and shows nothing of the key."""
+
+
 def decode_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     """Decode a REST body. Raises BadAnswer, which quotes how the body begins."""
     try:
         return decoder.decode(body)
     except UNREADABLE as error:
         raise BadAnswer(f"{error}; the answer begins {body[:80]!r}") from None
+
+
+def decode_private(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """Decode a REST body that tells what somebody owns. Raises BadAnswer, which quotes nothing of it."""
+    try:
+        return decoder.decode(body)
+    except UNREADABLE as error:
+        raise BadAnswer(str(error)) from None
+
+
+def held(rows: Iterable[tuple[str, float]]) -> list[Balance]:
+    """The balances above 0. Raises BadAnswer for a quantity that is none: a sum without it would be wrong."""
+    balances = [Balance(asset, quantity) for asset, quantity in rows]
+    for balance in balances:
+        if not isfinite(balance.quantity):
+            raise BadAnswer(f"the balance of {balance.asset[:20]} is not a number")
+    return [balance for balance in balances if balance.quantity > 0]
+
+
+def stripped(credentials: Credentials) -> Credentials:
+    """The key as it can travel in a header, without the blanks a paste leaves around it. Raises BadKey."""
+    key = credentials.key.strip()
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise BadKey("this is not an API key: paste the key as the exchange shows it, without line breaks or blanks inside")
+    if not credentials.secret.strip():
+        raise BadKey("the secret is missing: paste the secret that the exchange showed when the key was made")
+    return Credentials(key, credentials.secret.strip(), credentials.passphrase)
+
+
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.+?)-----END \1-----", re.DOTALL)
+
+
+def private_key(credentials: Credentials) -> PrivateKeyTypes | None:
+    """The key that the secret holds as PEM, None where it is no PEM. Raises BadKey for a PEM that cannot be read.
+
+    Line breaks may have become ``\\n``, blanks or nothing on the way through a JSON file or a form with one line.
+    """
+    found = _PEM.search(credentials.secret.replace("\\n", "\n"))
+    if found is None:
+        return None
+    lines = textwrap.wrap("".join(found[2].split()), 64)
+    text = "\n".join([f"-----BEGIN {found[1]}-----", *lines, f"-----END {found[1]}-----", ""])
+    try:
+        return load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BadKey("this PEM private key cannot be read: paste all of it, with its BEGIN and END lines and without a password") from None
 
 
 def rejected(error: Exception, frame: str | bytes) -> Rejected:
@@ -104,6 +159,11 @@ def summed(candles: Sequence[Candle], step: int) -> list[Candle]:
         else:
             result.append(msgspec.structs.replace(part, open_time=open_time))
     return result
+
+
+def bad_key(reason: str, told: str, *, clock: bool = False) -> RestRefusal:
+    """The refusal of a user's key: what to do about it, and what the exchange said."""
+    return RestRefusal("bad_key", f"{reason} (the exchange says: {told[:200] or 'nothing more'})", final=True, clock=clock)
 
 
 def http_refusal(status: int, reason: str, retry_after: str | None) -> RestRefusal:

@@ -1,10 +1,15 @@
+import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from exchanges.adapters import binance, wire
-from exchanges.events import Alive, Candle, Channel, GoingAway, Refused, Rejected, Stream, Subscribed, Ticker
+from exchanges.events import Alive, Balance, Candle, Channel, Credentials, GoingAway, Refused, Rejected, Stream, Subscribed, Ticker
 from tests.recordings import recording
 
 OPEN = 1_786_309_500_000
@@ -189,3 +194,76 @@ def test_the_recorded_errors_are_understood():
                 binance.refusal(row["http"], {}, row["body"].encode()).kind
                 == {418: "banned", 451: "blocked", 400: "bad_request"}[row["http"]]
             )
+
+
+# Balances
+
+KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+"""Those of the example in Binance's documentation."""
+
+
+def test_a_query_is_signed_as_in_the_documentation():
+    query = "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559"
+    signature = binance._signature(Credentials(KEY, SECRET), query)
+    assert signature == "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"
+
+
+def test_an_account_is_asked_for_with_the_key_in_a_header_and_the_signature_last():
+    request = binance.balance_request(Credentials(KEY, SECRET), "https://api.binance.com", OPEN, "7")
+    query = f"omitZeroBalances=true&timestamp={OPEN}&recvWindow=5000"
+    assert urlencode(request.params) == f"{query}&signature={binance._signature(Credentials(KEY, SECRET), query)}"
+    assert (request.path, request.weight, request.headers) == ("/api/v3/account", 20, (("X-MBX-APIKEY", KEY),))
+
+
+@pytest.mark.parametrize("spoil", [str, lambda pem: pem.replace("\n", "\\n"), lambda pem: pem.replace("\n", "")])
+def test_an_ed25519_key_signs_in_base64(spoil: Any):
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    request = binance.balance_request(Credentials(KEY, spoil(pem)), "https://api.binance.com", OPEN, "7")
+    signature = base64.b64decode(dict(request.params)["signature"])
+    key.public_key().verify(signature, urlencode(request.params[:-1]).encode())
+
+
+@pytest.mark.parametrize("pem", [
+    ec.derive_private_key(4_711, ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----",
+])  # fmt: skip
+def test_a_private_key_that_binance_does_not_use_says_what_to_make(pem: str):
+    with pytest.raises(wire.BadKey, match=r"this private key is not an Ed25519 key|this PEM private key cannot") as caught:
+        binance.balance_request(Credentials(KEY, pem), "https://api.binance.com", OPEN, "7")
+    assert "canary" not in str(caught.value)
+
+
+def test_balances_are_what_is_free_and_what_is_locked():
+    rows = [{"asset": "BTC", "free": "0.5", "locked": "0.25"}, {"asset": "ETH", "free": "0.00000000", "locked": "0.00000000"}]
+    assert binance.parse_balances(json.dumps({"balances": rows}).encode()) == ([Balance("BTC", 0.75)], "")
+    for body in (b"[]", b"{}", b'{"balances":[{"asset":"BTC","free":"infinity"}]}', b'{"balances":[{"asset":"BTC","free":"much"}]}'):
+        with pytest.raises(wire.BadAnswer):
+            binance.parse_balances(body)
+
+
+def test_the_recorded_account_is_read():
+    body = recording("binance/gct_rest/api_v3_account.json").read_bytes()
+    told = {row["asset"]: float(row["free"]) + float(row["locked"]) for row in json.loads(body)["balances"]}
+    balances, cursor = binance.parse_balances(body)
+    assert {row.asset: row.quantity for row in balances} == {asset: quantity for asset, quantity in told.items() if quantity}
+    assert cursor == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "clock", "reason"),
+    [
+        (-2014, False, "paste the API key itself"),
+        (-2015, False, "has Enable Reading and allows this address"),
+        (-2008, False, "whether it still exists"),
+        (-1022, False, "the secret does not belong to this key"),
+        (-1021, True, "set the clock of this machine"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_refused_key_says_the_fix(status: int, code: int, clock: bool, reason: str):
+    refusal = binance.refusal(status, {}, json.dumps({"code": code, "msg": "as Binance says"}).encode())
+    assert (refusal.kind, refusal.final, refusal.clock) == ("bad_key", True, clock)
+    assert reason in refusal.reason
+    assert f"as Binance says ({code})" in refusal.reason

@@ -1,11 +1,16 @@
+import base64
 import json
 from collections import Counter
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from exchanges.adapters import coinbase, wire
-from exchanges.events import Alive, Candle, Channel, Refused, Rejected, Sequence, Stream, Subscribed, Ticker
+from exchanges.events import Alive, Balance, Candle, Channel, Credentials, Refused, Rejected, Sequence, Stream, Subscribed, Ticker
 from tests.recordings import received, recording
 
 AT = "2026-08-09T21:05:48.228971266Z"
@@ -170,3 +175,125 @@ def test_the_recorded_frames_of_other_years_are_read():
     lines = recording("coinbase/ws_frames_misc/live_2026-09-05_ticker_ack_heartbeat_error.jsonl").read_text().splitlines()
     kinds = [[type(event) for event in coinbase.parse(line)] for line in lines]
     assert kinds == [[Sequence, Ticker], [Sequence, Subscribed], [Sequence, Subscribed], [Sequence, Alive], [Sequence, Ticker], [Refused]]
+
+
+# Balances
+
+NAME = "organizations/o-1/apiKeys/k-1"
+ELLIPTIC = ec.derive_private_key(4_711, ec.SECP256R1())
+EDWARDS = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+SEC1 = ELLIPTIC.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+PKCS8 = EDWARDS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+LONG = base64.b64encode(bytes(range(32)) + EDWARDS.public_key().public_bytes_raw()).decode()
+
+
+def token_of(secret: str, rest_url: str = "https://api.coinbase.com") -> str:
+    request = coinbase.balance_request(Credentials(f" {NAME}\n", secret), rest_url, AT_MS, "77", "next")
+    assert (request.path, request.params) == ("/api/v3/brokerage/accounts", (("limit", "250"), ("cursor", "next")))
+    ((name, value),) = request.headers
+    assert name == "Authorization"
+    return value.removeprefix("Bearer ")
+
+
+@pytest.mark.parametrize(
+    ("secret", "algorithm", "key"),
+    [
+        (SEC1, "ES256", ELLIPTIC),
+        (SEC1.replace("\n", "\\n"), "ES256", ELLIPTIC),
+        (SEC1.replace("\n", ""), "ES256", ELLIPTIC),
+        (SEC1.replace("\n", " "), "ES256", ELLIPTIC),
+        (PKCS8, "EdDSA", EDWARDS),
+        (LONG, "EdDSA", EDWARDS),
+        (base64.b64encode(bytes(range(32))).decode(), "EdDSA", EDWARDS),
+        (f"  {LONG}\n", "EdDSA", EDWARDS),
+    ],
+    ids=["PEM", "PEM with \\n", "PEM in one line", "PEM with blanks", "Ed25519 PEM", "64 bytes", "32 bytes", "pasted with blanks"],
+)
+def test_a_token_names_the_key_the_request_and_two_minutes(secret: str, algorithm: str, key: Any):
+    token = token_of(secret)
+    assert jwt.get_unverified_header(token) == {"alg": algorithm, "typ": "JWT", "kid": NAME, "nonce": "77"}
+    begins = AT_MS // 1000
+    assert jwt.decode(token, key.public_key(), [algorithm], options={"verify_exp": False, "verify_nbf": False}) == {
+        "sub": NAME,
+        "iss": "cdp",
+        "nbf": begins,
+        "exp": begins + 120,
+        "uri": "GET api.coinbase.com/api/v3/brokerage/accounts",
+    }
+
+
+def test_the_uri_of_a_token_is_the_one_that_is_asked():
+    claims = jwt.decode(token_of(LONG, "http://127.0.0.1:8792/coinbase-sandbox/"), options={"verify_signature": False})
+    assert claims["uri"] == "GET 127.0.0.1:8792/coinbase-sandbox/api/v3/brokerage/accounts"
+
+
+FOREIGN = [
+    ec.derive_private_key(4_711, ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    rsa.generate_private_key(65_537, 2_048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+]
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        ("canary-canary", "neither a PEM private key nor a base64 Ed25519 seed: paste the whole secret of a CDP key"),
+        ("Zm9v", "neither a PEM"),
+        ("canary é", "neither a PEM"),
+        ("", "the secret is missing"),
+        (SEC1.replace("M", "canary", 1), "this PEM private key cannot be read"),
+        (base64.b64encode(bytes(64)).decode(), "do not belong together"),
+        (FOREIGN[0], "of a kind that Coinbase does not use"),
+        (FOREIGN[1], "of a kind that Coinbase does not use"),
+    ],
+)
+def test_a_secret_that_cannot_sign_says_what_to_paste(secret: str, reason: str):
+    with pytest.raises(wire.BadKey, match=reason) as caught:
+        token_of(secret)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "two words", "line\nbreak", "naïve"])
+def test_a_key_that_cannot_travel_in_a_header_is_none(key: str):
+    with pytest.raises(wire.BadKey, match="not an API key"):
+        coinbase.balance_request(Credentials(key, LONG), "https://api.coinbase.com", AT_MS, "77")
+
+
+def account(currency: str, value: str, hold: str | None = None) -> dict[str, Any]:
+    told = {"uuid": "u", "currency": currency, "available_balance": {"value": value, "currency": currency}, "ready": True}
+    return told if hold is None else {**told, "hold": {"value": hold, "currency": currency}}
+
+
+def test_balances_are_what_is_free_and_what_is_held():
+    rows = [account("BTC", "0.5", "0.25"), account("ETH", "0", "0"), account("SOL", "0", "3"), account("USD", "12.5")]
+    body = json.dumps({"accounts": rows, "has_next": True, "cursor": "next", "size": 4}).encode()
+    assert coinbase.parse_balances(body) == ([Balance("BTC", 0.75), Balance("SOL", 3.0), Balance("USD", 12.5)], "next")
+    last = json.dumps({"accounts": [], "has_next": False, "cursor": "stale"}).encode()
+    assert coinbase.parse_balances(last) == ([], "")
+
+
+@pytest.mark.parametrize(
+    "answer", ["<html>", {}, {"accounts": [{"currency": "BTC"}]}, *({"accounts": [account("BTC", odd)]} for odd in ("nan", "1,5"))]
+)
+def test_balances_that_cannot_be_read_are_an_error_that_tells_nothing_of_them(answer: Any):
+    body = json.dumps(answer).encode()
+    with pytest.raises(wire.BadAnswer) as caught:
+        coinbase.parse_balances(body)
+    assert "1,5" not in str(caught.value)
+    assert "html" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "clock", "reason"),
+    [
+        (401, b"Unauthorized\n", True, "paste its name and its whole secret again"),
+        (403, b'{"error":"PERMISSION_DENIED","error_details":"Missing required scopes"}', False, "the permission View"),
+    ],
+)
+def test_a_refused_key_says_the_fix(status: int, body: bytes, clock: bool, reason: str):
+    refusal = coinbase.refusal(status, {}, body)
+    assert (refusal.kind, refusal.final, refusal.clock) == ("bad_key", True, clock)
+    assert reason in refusal.reason
+
+
+def test_another_403_is_no_matter_of_the_key():
+    assert coinbase.refusal(403, {}, b"<html>").kind == "blocked"

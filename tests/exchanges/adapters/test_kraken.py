@@ -1,10 +1,13 @@
+import hashlib
+import hmac
 import json
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
 
 from exchanges.adapters import kraken, wire
-from exchanges.events import Alive, Candle, Channel, Refused, Rejected, Stream, Subscribed, Ticker
+from exchanges.events import Alive, Balance, Candle, Channel, Credentials, Refused, Rejected, Stream, Subscribed, Ticker
 from tests.recordings import recording
 
 OPEN = 1_786_309_500_000
@@ -121,3 +124,76 @@ def test_the_recorded_rest_bodies_are_read_without_loss():
     for line in recording("kraken/rest_errors/live_errors.jsonl").read_text().splitlines():
         with pytest.raises(wire.BadAnswer):
             kraken.parse_time(json.dumps(json.loads(line).get("body", json.loads(line))).encode())
+
+
+# Balances
+
+SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
+"""That of the example in Kraken's documentation."""
+
+
+def test_a_request_is_signed_as_in_the_documentation():
+    body = "nonce=1616492376594&ordertype=limit&pair=XBTUSD&price=37500&type=buy&volume=1.25"
+    signature = kraken._signature(Credentials("reader", SECRET), "/0/private/AddOrder", "1616492376594", body)
+    assert signature == "4/dpxb3iT4tp/ZCVEwSnEsLxx0bqyhLpdfOpc6fn7OR8+UClSV5n9E6aSS8MPtnRfp32bAb0nmbRn6H8ndwLUQ=="
+
+
+def test_balances_are_asked_for_with_a_post_that_carries_the_nonce():
+    request = kraken.balance_request(Credentials("reader", SECRET), "https://api.kraken.com", OPEN, "17")
+    assert (request.method, request.path, request.params, request.body) == ("POST", "/0/private/Balance", (), b"nonce=17")
+    message = b"/0/private/Balance" + hashlib.sha256(b"17nonce=17").digest()
+    assert dict(request.headers) == {
+        "API-Key": "reader",
+        "API-Sign": b64encode(hmac.digest(b64decode(SECRET), message, "sha512")).decode(),
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+
+
+def test_a_secret_that_is_not_base64_says_what_to_paste():
+    with pytest.raises(wire.BadKey, match="paste the whole private key") as caught:
+        kraken.balance_request(Credentials("reader", "canary!"), "https://api.kraken.com", OPEN, "17")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asset", "code"),
+    [
+        ("XXBT", "BTC"), ("XBT", "BTC"), ("XBT.M", "BTC"), ("XXDG", "DOGE"), ("XDG", "DOGE"), ("ZUSD", "USD"), ("ZEUR", "EUR"),
+        ("XETH", "ETH"), ("ETH.F", "ETH"), ("ETH2", "ETH"), ("ETH2.S", "ETH"), ("DOT28.S", "DOT"), ("SOL.B", "SOL"), ("USDC.M", "USDC"),
+        ("ZUSD.HOLD", "USD"), ("XZEC", "ZEC"), ("ZETA", "ZETA"),
+        ("XION", "XION"), ("XTZ", "XTZ"), ("C98", "C98"), ("C98.S", "C98"), ("1INCH", "1INCH"),
+    ],
+)  # fmt: skip
+def test_asset_ids_become_plain_codes(asset: str, code: str):
+    body = json.dumps({"error": [], "result": {asset: "2.5", "OTHER": "0.0000"}}).encode()
+    assert kraken.parse_balances(body) == ([Balance(code, 2.5)], "")
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"error":[],"result":{"XXBT":"nan"}}', b'{"error":[],"result":{"XXBT":{}}}', b'{"error":[]}'])
+def test_balances_that_cannot_be_read_are_an_error(body: bytes):
+    with pytest.raises(wire.BadAnswer):
+        kraken.parse_balances(body)
+
+
+def test_the_recorded_balances_are_read():
+    body = recording("kraken/nautilus/http_spot_balance.json").read_bytes()
+    assert kraken.parse_balances(body) == ([Balance("USD", 200_000.0), Balance("BTC", 0.5), Balance("ETH", 2.0)], "")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("EAPI:Invalid key", "whether it still exists"),
+        ("EAPI:Invalid signature", "the secret does not belong to this key"),
+        ("EAPI:Invalid nonce", "another program uses this key"),
+        ("EGeneral:Permission denied", "give it Query Funds"),
+        ("EGeneral:Temporary lockout", "wait 15 minutes"),
+    ],
+)
+def test_a_refused_key_says_the_fix(error: str, reason: str):
+    with pytest.raises(wire.BadAnswer) as caught:
+        kraken.parse_balances(json.dumps({"error": [error]}).encode())
+    refusal = caught.value.refusal
+    assert refusal is not None
+    assert (refusal.kind, refusal.final, refusal.clock) == ("bad_key", True, False)
+    assert reason in refusal.reason
