@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from exchanges.sandbox.binance_accounts import KeyRefused, account_body
 from exchanges.sandbox.hashing import hashed
 from exchanges.sandbox.listings import Bar, Listing
 from exchanges.sandbox.market import Statistics
-from exchanges.sandbox.protocol import Answer, Exchange, decimal, encode, parameter
+from exchanges.sandbox.protocol import Answer, Exchange, Sent, decimal, encode, parameter
 
 PLACES = 8
 """Binance prints every number with eight decimals."""
@@ -96,14 +97,22 @@ class _Weights:
 
 
 class Desk:
-    """The public REST endpoints below ``/api/v3``."""
+    """The REST endpoints below ``/api/v3``: the public ones, and the account of a key."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._limit = WEIGHT_PER_MINUTE if exchange.venue.rest_limit is None else exchange.venue.rest_limit
         self._weights: dict[str, _Weights] = {}
 
-    def answer(self, path: str, query: Mapping[str, list[str]], now: int, real: float, client: str) -> Answer:
+    def answer(
+        self,
+        path: str,
+        query: Mapping[str, list[str]],
+        now: int,
+        real: float,
+        client: str,
+        sent: Sent = Sent(),  # noqa: B008  (immutable)
+    ) -> Answer:
         weights = self._weights.setdefault(client, _Weights())
         if real < weights.banned_until:
             return self._banned(weights.banned_until - real, now)
@@ -112,7 +121,7 @@ class Desk:
         weights.used += _weight(path, query)
         used = ("x-mbx-used-weight-1m", str(weights.used))
         excess = self._limit and weights.used > self._limit
-        answer = self._excess(weights, now, real) if excess else self._routed(path, query, now)
+        answer = self._excess(weights, now, real) if excess else self._routed(path, query, now, sent)
         return answer._replace(headers=(*answer.headers, used))
 
     def failure(self, status: int, retry_after: int, now: int) -> Answer:
@@ -137,7 +146,7 @@ class Desk:
         message = f"Way too much request weight used; IP banned until {until}. Please use WebSocket Streams for live updates to avoid bans."
         return _error(418, -1003, message, (("retry-after", str(int(seconds) + 1)),))
 
-    def _routed(self, path: str, query: Mapping[str, list[str]], now: int) -> Answer:
+    def _routed(self, path: str, query: Mapping[str, list[str]], now: int, sent: Sent) -> Answer:
         try:
             match path:
                 case "/api/v3/ping":
@@ -150,10 +159,14 @@ class Desk:
                     body = self._tickers(query, now)
                 case "/api/v3/klines":
                     body = self._klines(query, now)
+                case "/api/v3/account":
+                    body = account_body(self._exchange, query, now, sent)
                 case _:
                     raise Refused(404, -1000, "Not found")
         except Refused as refused:
             return refused.answer
+        except KeyRefused as refused:
+            return _error(refused.status, refused.code, refused.message)
         return Answer(200, encode(body))
 
     def _listing(self, symbol: str) -> Listing:
@@ -215,7 +228,7 @@ def flat(price: int, open_time: int) -> Bar:
 
 def _weight(path: str, query: Mapping[str, list[str]]) -> int:
     match path:
-        case "/api/v3/exchangeInfo":
+        case "/api/v3/exchangeInfo" | "/api/v3/account":
             return 20
         case "/api/v3/klines":
             return 2

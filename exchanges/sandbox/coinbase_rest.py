@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from exchanges.sandbox.coinbase_accounts import accounts_page
 from exchanges.sandbox.hashing import hashed
 from exchanges.sandbox.listings import Bar, Listing
 from exchanges.sandbox.market import Market, Statistics
 from exchanges.sandbox.paths import DAY
-from exchanges.sandbox.protocol import Answer, Bucket, Exchange, decimal, encode, parameter, rfc3339, shortest
+from exchanges.sandbox.protocol import Answer, Bucket, Exchange, Sent, decimal, encode, parameter, rfc3339, shortest
 
 GRANULARITIES = {
     "FIVE_MINUTE": 300_000,
@@ -37,7 +38,7 @@ def _error_answer(status: int, error: str, message: str) -> Answer:
 
 
 class Desk:
-    """The public REST endpoints below ``/api/v3/brokerage``."""
+    """The REST endpoints below ``/api/v3/brokerage``: the public ones, and the accounts of a key. All share the limit of an address."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -48,9 +49,17 @@ class Desk:
             if row.alias_of:
                 self._aliases.setdefault(row.alias_of, []).append(row.symbol)
 
-    def answer(self, path: str, query: Mapping[str, list[str]], now: int, real: float, client: str) -> Answer:
+    def answer(
+        self,
+        path: str,
+        query: Mapping[str, list[str]],
+        now: int,
+        real: float,
+        client: str,
+        sent: Sent = Sent(),  # noqa: B008  (immutable)
+    ) -> Answer:
         if not self._rate:
-            return self._routed(path, query, now)
+            return self._routed(path, query, now, sent)
         # A fifth more than the rate at once: a client that keeps to the limit is not punished for the jitter of its network.
         bucket = self._buckets.setdefault(client, Bucket(self._rate, self._rate * 1.2))
         left = bucket.take(real)
@@ -59,7 +68,7 @@ class Desk:
             ("x-ratelimit-remaining", str(max(0, min(left, self._rate)))),
             ("x-ratelimit-reset", "1"),
         )
-        answer = self._routed(path, query, now) if left >= 0 else self.failure(429, 0, now)
+        answer = self._routed(path, query, now, sent) if left >= 0 else self.failure(429, 0, now)
         return answer._replace(headers=answer.headers + limits)
 
     def failure(self, status: int, retry_after: int, now: int) -> Answer:
@@ -71,7 +80,7 @@ class Desk:
         answer = _error_answer(status, error, message)
         return answer._replace(headers=(("retry-after", str(retry_after)),)) if retry_after else answer
 
-    def _routed(self, path: str, query: Mapping[str, list[str]], now: int) -> Answer:
+    def _routed(self, path: str, query: Mapping[str, list[str]], now: int, sent: Sent) -> Answer:
         try:
             match path.removeprefix(_PREFIX).strip("/").split("/"):
                 case _ if not path.startswith(_PREFIX):
@@ -86,6 +95,8 @@ class Desk:
                     return Answer(200, encode({"candles": self._candles(symbol, query, now)}))
                 case ["market", "products", symbol, "ticker"]:
                     return Answer(200, encode(self._ticker(symbol, now)))
+                case ["accounts"]:
+                    return accounts_page(self._exchange, path, query, now, sent)
             raise _Refused(404, "NOT_FOUND", "Not found")
         except _Refused as refused:
             return refused.answer

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from exchanges.sandbox.accounts import Accounts
 from exchanges.sandbox.clock import Clock
 from exchanges.sandbox.faults import Faults
 from exchanges.sandbox.listings import Bar, Listing
@@ -58,6 +59,13 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Sent(NamedTuple):
+    """What a REST request says besides its path: headers by their names in lower case, and the query as it came."""
+
+    headers: Mapping[str, str] = {}
+    query: str = ""
+
+
 @dataclass(slots=True)
 class Exchange:
     """One venue as its sessions and its desk see it. ``stale_ms`` is how far a Coinbase candle frame may lag behind its trades."""
@@ -69,8 +77,10 @@ class Exchange:
     stale_ms: int = 19_000
     listings: dict[str, Listing] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
+    accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
+        self.accounts = Accounts(self.venue)
         self.listings = {listing.symbol: listing for (venue, _), listing in self.market.listings.items() if venue == self.venue.id}
 
     def book(self, symbol: str) -> Listing | None:
@@ -81,6 +91,10 @@ class Exchange:
     def gap(self, milliseconds: int) -> int:
         """Market ms between two frames of a stream: as the exchange does it, but not denser than a real client can want."""
         return max(milliseconds, int(FASTEST_STREAM * self.clock.speed))
+
+    def patience(self, milliseconds: int) -> int:
+        """Market ms that a request may lie behind or ahead: a network takes real time, also where the market runs fast."""
+        return int(milliseconds * max(1.0, self.clock.speed))
 
     def stamp(self, now: int) -> int:
         """What the exchange's own clock says at that market time."""
@@ -189,7 +203,15 @@ class Desk(Protocol):
     """The REST side of a venue without its socket."""
 
     def __init__(self, exchange: Exchange) -> None: ...
-    def answer(self, path: str, query: Mapping[str, list[str]], now: int, real: float, client: str) -> Answer: ...
+    def answer(
+        self,
+        path: str,
+        query: Mapping[str, list[str]],
+        now: int,
+        real: float,
+        client: str,
+        sent: Sent = Sent(),  # noqa: B008  (immutable)
+    ) -> Answer: ...
     def failure(self, status: int, retry_after: int, now: int) -> Answer:
         """What the exchange says with that status."""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from exchanges.sandbox.clock import Clock, ManualClock
 from exchanges.sandbox.faults import KINDS, Faults
-from exchanges.sandbox.protocol import Answer, Desk, encode
+from exchanges.sandbox.protocol import Answer, Desk, Sent, encode
 from livermore.configuration import is_loopback
 
 Scope = dict[str, Any]
@@ -49,15 +49,16 @@ class Application:
         desk, counters = self._desks[venue], self._counters[venue]
         counters["rest_requests"] += 1
         if scope["method"] != "GET":
-            return _told(405, "only GET is served here: the sandbox has public market data, and no accounts")
+            return _told(405, "only GET is served here: the sandbox tells prices and balances, and takes no orders")
         if slow := self._faults.hit("rest-slow", venue):
             await asyncio.sleep(slow.number("seconds"))
         if fault := self._faults.hit("rest-status", venue):
             answer = desk.failure(int(fault.number("status")), int(fault.number("retry_after")), self._clock.now())
         else:
             client = scope["client"][0] if scope.get("client") else ""
-            query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            answer = desk.answer(path, query, self._clock.now(), time.monotonic(), client)
+            sent = Sent(_headers(scope), scope["query_string"].decode("latin-1"))
+            query = parse_qs(sent.query, keep_blank_values=True)
+            answer = desk.answer(path, query, self._clock.now(), time.monotonic(), client, sent)
         if answer.status >= 400:
             counters[f"rest_{answer.status}"] += 1
         if self._faults.hit("rest-corrupt", venue):
@@ -65,7 +66,7 @@ class Application:
         return answer
 
     def _control(self, path: str, scope: Scope, body: bytes) -> Answer:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         # A page in a browser must not reach this: neither by a foreign host name that points here, nor by a form.
         if not is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or "") or "origin" in headers:
             return _told(403, "control is for programs on this machine")
@@ -105,6 +106,10 @@ class Application:
 
     def _time(self) -> dict[str, Any]:
         return {"now": self._clock.now(), "speed": self._clock.speed}
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _told(status: int, message: str) -> Answer:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from exchanges.sandbox.accounts import demo_credentials
 from exchanges.sandbox.clock import SandboxError
 from exchanges.sandbox.faults import parse_fault
 from exchanges.sandbox.protocol import rfc3339
@@ -60,4 +61,7 @@ async def _serve(sandbox: Sandbox, tell: Callable[[str], object]) -> None:
         tell(f"  faults: {sandbox.control_url}/faults")
         for fault in sandbox.faults.active():
             tell(f"  fault set: {fault.name} {fault.venue}".rstrip())
+        for name in sandbox.venues:
+            credentials = demo_credentials(name)
+            tell(f"  demo account of {name}: key {credentials.key}, secret {credentials.secret}")
         await ended.wait()

@@ -27,6 +27,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from exchanges.sandbox import binance, coinbase
+from exchanges.sandbox.accounts import Accounts
 from exchanges.sandbox.clock import Clock, RunningClock, SandboxError, State, load_state, resumed, save_state
 from exchanges.sandbox.coins import universe
 from exchanges.sandbox.connection import Connection
@@ -96,6 +97,10 @@ class Sandbox:
     def rest_url(self, venue: str) -> str:
         """What an ``Exchange`` row of this venue has as its REST URL."""
         return f"http://{HOST}:{self._ports[1]}/{self._known(venue)}"
+
+    def accounts(self, venue: str) -> Accounts:
+        """The simulated users of a venue, to open accounts and change what they hold."""
+        return self.exchanges[self._known(venue)].accounts
 
     @property
     def control_url(self) -> str:
