@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from exchanges.adapters import Adapter
-from exchanges.adapters.wire import BadAnswer
-from exchanges.events import TIMEFRAMES, Candle, Limits, Request, RestRefusal, SymbolInfo
+from exchanges.adapters.wire import BadAnswer, BadKey
+from exchanges.events import TIMEFRAMES, Balance, Candle, Credentials, Limits, Request, RestRefusal, SymbolInfo
 from exchanges.pacing import Backoff, WeightLimiter, seconds_to_wait
 from exchanges.reasons import why
 
@@ -25,7 +25,10 @@ URGENT, NORMAL, BACKGROUND = 0, 1, 2
 SHARE = 0.9
 """Of the published budget we spend: other programs of this address may use the exchange too."""
 _MOST_ATTEMPTS = 5
+_MOST_PAGES = 40
 _DEFAULT_HOLD = {"rate_limited": 5.0, "banned": 120.0}
+_HIDDEN = 12
+"""A word of our headers with so many letters is no ordinary word."""
 
 
 class RestError(Exception):
@@ -34,6 +37,13 @@ class RestError(Exception):
     def __init__(self, refusal: RestRefusal) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
+
+
+class _Signing(NamedTuple):
+    """How a request is signed anew for each attempt, and whose key its answers must not bring back to us."""
+
+    request: Callable[[], Request]
+    credentials: Credentials
 
 
 _limiters: dict[str, WeightLimiter] = {}
@@ -61,6 +71,7 @@ class RestClient:
         self._limits = limits
         self._client: httpx.AsyncClient | None = None
         self.limiter: WeightLimiter | None = None
+        self._clock: tuple[int, float] | None = None
         self.latency_ms: float | None = None
         self.requests = 0
         self.refusals = 0
@@ -101,12 +112,50 @@ class RestClient:
         unique = {row.open_time: row for row in rows if start <= row.open_time < end and row.open_time % step == 0}
         return [unique[open_time] for open_time in sorted(unique)]
 
-    async def _get(self, request: Request, priority: int, attempts: int = _MOST_ATTEMPTS) -> bytes:
-        """The body of a 200, asked for again while asking again can help. Raises RestError."""
+    async def balances(self, credentials: Credentials, *, attempts: int = _MOST_ATTEMPTS) -> list[Balance]:
+        """What the owner of a read-only key holds: a row an asset, by name, the sum of all its accounts."""
+        sums: dict[str, float] = {}
+        cursor = ""
+        for _ in range(_MOST_PAGES):
+            page, cursor = await self._balances_page(credentials, cursor, attempts)
+            for balance in page:
+                sums[balance.asset] = sums.get(balance.asset, 0.0) + balance.quantity
+            if not cursor:
+                return [Balance(asset, float(f"{sums[asset]:.15g}")) for asset in sorted(sums)]  # 0.1 + 0.2 is 0.3 to its owner
+        raise RestError(RestRefusal("bad_answer", f"the accounts do not end after {_MOST_PAGES} pages", final=True))
+
+    async def _balances_page(self, credentials: Credentials, cursor: str, attempts: int) -> tuple[list[Balance], str]:
+        signing = _Signing(lambda: self._signed(credentials, cursor), credentials)
+        if self._clock is None:
+            await self._read_clock(attempts)
+        try:
+            body = await self._get(signing.request(), BACKGROUND, attempts, signing)
+        except RestError as error:
+            if not error.refusal.clock:
+                raise
+            await self._read_clock(attempts)
+            body = await self._get(signing.request(), BACKGROUND, attempts, signing)
+        return self._read(lambda: self._adapter.parse_balances(body))
+
+    async def _read_clock(self, attempts: int) -> None:
+        body = await self._get(self._adapter.time_request(), BACKGROUND, attempts)
+        self._clock = self._read(lambda: self._adapter.parse_time(body)), time.monotonic()
+
+    def _signed(self, credentials: Credentials, cursor: str) -> Request:
+        assert self._clock is not None
+        told, at = self._clock
+        now = told + int((time.monotonic() - at) * 1000)
+        try:
+            return self._adapter.balance_request(credentials, self._url, now, _nonce(), cursor)
+        except BadKey as error:
+            raise RestError(RestRefusal("bad_key", str(error), final=True)) from None
+
+    async def _get(self, request: Request, priority: int, attempts: int = _MOST_ATTEMPTS, signing: _Signing | None = None) -> bytes:
+        """The body of a 200, asked for again while asking again can help, each time signed anew. Raises RestError."""
         backoff = Backoff(0.5, 15.0)
         for attempt in range(1, attempts + 1):
             try:
-                return await self._once(request, priority)
+                return await self._once(request, priority, signing)
             except RestError as error:
                 if error.refusal.final or attempt == attempts or error.refusal.kind == "blocked":
                     raise
@@ -115,21 +164,30 @@ class RestClient:
                     await asyncio.sleep(backoff.next(0.1))
         raise AssertionError("unreachable")
 
-    async def _once(self, request: Request, priority: int) -> bytes:
+    async def _once(self, request: Request, priority: int, signing: _Signing | None) -> bytes:
         assert self._client is not None, "use it as a context manager"
         assert self.limiter is not None
         await self.limiter.take(request.weight, priority)
+        if signing is not None:  # only now: a signature is good for seconds, and the limiter may make us wait longer
+            request = signing.request()
         self.requests += 1
         started = time.monotonic()
         try:
-            response = await self._client.get(self._url + request.path, params=dict(request.params))
-        except httpx.HTTPError as error:
-            raise RestError(RestRefusal("unavailable", why(error))) from error
+            response = await self._client.request(
+                request.method,
+                self._url + request.path,
+                params=dict(request.params),
+                headers=dict(request.headers),
+                content=request.body or None,
+            )
+        except httpx.HTTPError as error:  # its frames hold our headers: they are not for a traceback where those tell a key
+            raise RestError(RestRefusal("unavailable", why(error))) from (None if signing is not None else error)
         self.latency_ms = (time.monotonic() - started) * 1000
+        body = _without_key(response.content, request, signing.credentials) if signing is not None else response.content
         if response.status_code == 200:
-            return response.content
+            return body
         self.refusals += 1
-        refusal = self._adapter.refusal(response.status_code, response.headers, response.content)
+        refusal = self._adapter.refusal(response.status_code, response.headers, body)
         if refusal.kind in _DEFAULT_HOLD:
             self._hold(refusal)
         raise RestError(refusal)
@@ -150,3 +208,22 @@ class RestClient:
                     self._hold(error.refusal)
                 raise RestError(error.refusal) from error
             raise RestError(RestRefusal("bad_answer", f"an answer that cannot be read: {error}")) from error
+
+
+_last_nonce = 0
+
+
+def _nonce() -> str:
+    """A whole number above all before it, also those of other processes: unique, as every exchange asks, and rising, as Kraken does."""
+    global _last_nonce
+    _last_nonce = max(_last_nonce + 1, time.time_ns())
+    return str(_last_nonce)
+
+
+def _without_key(body: bytes, request: Request, credentials: Credentials) -> bytes:
+    """An answer that does not repeat our key or what our headers said: its text goes into reasons, and those into logs."""
+    words = [word for _, value in request.headers for word in value.split()]
+    for word in (*words, credentials.key.strip()):
+        if len(word) >= _HIDDEN:
+            body = body.replace(word.encode(), b"(hidden)")
+    return body
