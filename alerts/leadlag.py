@@ -204,7 +204,7 @@ class LagScan:
         return self._start is not None and self._latest > self._start + self.block_ms + LONGEST_LAG + GAP + grace
 
     def settle(self) -> bool:
-        """Scan one block of which every tick is here; whether there was one. This is the work: some 10 ms."""
+        """Scan one block of which every tick is here; whether there was one. This is the work: 10 to 30 ms."""
         if self._start is None or not self._due():
             return False
         start, end = self._start, self._start + self.block_ms
