@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django_filters import CharFilter, ChoiceFilter, Filter
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from rest_framework import viewsets
@@ -58,16 +59,21 @@ class AlertViewSet(viewsets.ReadOnlyModelViewSet):
 
     queryset = Alert.objects.all()
     serializer_class = AlertSerializer
+    rights = {"GET": "alerts.view_alert"}
     lookup_field = "uid"
     lookup_value_regex = ".+"
     filter_backends = [DjangoFilterBackend, StableOrdering]
     filterset_class = AlertFilters
     ordering_fields = ["triggered_at", "candle_time", "number"]
 
+    def get_queryset(self) -> QuerySet[Alert]:
+        """What this user may see: an alert that its owners do not share is theirs alone."""
+        return Alert.objects.visible_to(self.request.user.pk)
+
     def get_object(self) -> Alert:
         uid = self.kwargs["uid"]
         # PostgreSQL refuses a NUL in a text; no uid has one.
-        alert = None if "\0" in uid else Alert.objects.filter(uid=uid).first()
+        alert = None if "\0" in uid else self.get_queryset().filter(uid=uid).first()
         if alert is None:
             raise NotFound(f"There is no alert {uid!r}.")
         return alert

@@ -14,12 +14,15 @@ from django.conf import settings
 from alerts import snapshot
 from alerts.feedhub import hub
 from alerts.outbox import Outbox, Overflow
+from alerts.snapshot import Viewer
 from livermore import bus, keys
 from livermore.db import db
 
 log = logging.getLogger(__name__)
 
-LOG_IN_AGAIN, BAD_MESSAGE, TOO_SLOW = 4401, 4400, 4008
+LOG_IN_AGAIN, FORBIDDEN, BAD_MESSAGE, TOO_SLOW = 4401, 4403, 4400, 4008
+RIGHT = "alerts.view_alert"
+"""What a user needs to hear the feed: every role has it."""
 LARGEST_MESSAGE = 16_384
 CHECK_EVERY = 30.0
 """Seconds between two looks at the session behind an open socket."""
@@ -42,6 +45,7 @@ class Said(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Said).decode
+_HELLO_AGAIN = msgspec.json.encode({"type": "positions", "at": 0, "top": {}, "states": {}, "resync": True})
 
 
 class FeedConsumer(AsyncWebsocketConsumer):
@@ -51,7 +55,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         self.outbox = Outbox()
-        self.exchange_ids: tuple[str, ...] = ()
+        self.viewer = Viewer(0, ())
         self._owed = asyncio.Event()
         self._greeting = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
@@ -61,7 +65,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
         if not user.is_authenticated:
             await self.close(LOG_IN_AGAIN)  # after accept, so that the page can tell "log in" from "server down"
             return
-        self.exchange_ids = tuple(await db(snapshot.exchanges_of)(user.pk))
+        if not await db(user.has_perm)(RIGHT):
+            await self.close(FORBIDDEN)
+            return
+        self.viewer = Viewer(user.pk, ())
         self._flusher = asyncio.create_task(self._flush())
         self._checker = asyncio.create_task(self._check_forever())
 
@@ -73,11 +80,12 @@ class FeedConsumer(AsyncWebsocketConsumer):
             if not user.is_authenticated:
                 await self.close(LOG_IN_AGAIN)
                 return
-            exchange_ids = tuple(await db(snapshot.exchanges_of)(user.pk))
-            if exchange_ids != self.exchange_ids:
-                await bus.relay().unsubscribe(self)
-                self.exchange_ids = exchange_ids
-                await self._hello({})
+            if not await db(user.has_perm)(RIGHT):
+                await self.close(FORBIDDEN)
+                return
+            viewer, _ = await db(snapshot.read_viewer)(user.pk)
+            if viewer != self.viewer:
+                self._ask_for_hello()
 
     async def _current_user(self) -> Any:
         """Who the session belongs to now, as the database has it."""
@@ -115,10 +123,15 @@ class FeedConsumer(AsyncWebsocketConsumer):
         """Subscribe first, read the snapshot second; what comes in between is held and follows it."""
         async with self._greeting:
             self.outbox.held = True
-            await bus.relay().subscribe(self, _patterns(self.exchange_ids))
+            viewer, account = await db(snapshot.read_viewer)(self.viewer.user_id)
+            if viewer.exchange_ids != self.viewer.exchange_ids:
+                await bus.relay().unsubscribe(self)
+            self.viewer = viewer
+            await bus.relay().subscribe(self, _patterns(viewer))
             hub().join(self)
-            message = await hub().snapshot(self.exchange_ids, resume)
+            message = await hub().snapshot(viewer, resume)
             self.outbox.put_first(message)
+            self.outbox.put_first(msgspec.json.encode(account))
             self.outbox.held = False
             self._owed.set()
 
@@ -129,12 +142,25 @@ class FeedConsumer(AsyncWebsocketConsumer):
         except ValueError:
             return
         if kind in {"ticker", "candle"}:
-            self.outbox.put_latest((kind, *names), data)
-            self._owed.set()
+            if self._sees((names[0], names[1])):
+                self.outbox.put_latest((kind, *names), data)
+                self._owed.set()
+        elif kind == "account":
+            self._ask_for_hello()
+        elif kind == "lifecycle" and b'"symbol:state"' in data and not self._sees((names[0], msgspec.json.decode(data)["symbol"])):
+            pass
         else:
             if kind == "lifecycle" and b'"symbols:changed"' in data:
                 hub().rows_changed(names[0])
             self.send_soon(data)
+
+    def _ask_for_hello(self) -> None:
+        """What this user may see, or set, has changed: the page says hello again, with what it has, and gets the rest."""
+        self.send_soon(_HELLO_AGAIN, "positions")
+
+    def _sees(self, market: snapshot.Market) -> bool:
+        """Whether a market is everybody's, or this user's own: what others hold or added is not told."""
+        return market in self.viewer.own or market not in hub().overflow
 
     def send_soon(self, data: bytes, key: object = None) -> None:
         """Owe the page a message; with a ``key`` only the latest of it."""
@@ -176,9 +202,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 return
 
 
-def _patterns(exchange_ids: tuple[str, ...]) -> list[str]:
-    patterns = []
-    for exchange_id in exchange_ids:
+def _patterns(viewer: Viewer) -> list[str]:
+    """What a page hears: its exchanges, and its user's own channels, which follow from the session and from nothing the page says."""
+    patterns = [keys.channel_user_alerts(viewer.user_id), keys.channel_user_account(viewer.user_id)]
+    for exchange_id in viewer.exchange_ids:
         patterns += [
             keys.channel_alerts(exchange_id),
             keys.channel_lifecycle(exchange_id),

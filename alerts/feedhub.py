@@ -13,9 +13,12 @@ from redis.asyncio import Redis
 
 from alerts import snapshot
 from alerts.payloads import ExchangeCard
+from alerts.snapshot import Market, Viewer
 from exchanges import status as statuses
 from livermore import bus
 from livermore.bus import FAILURES
+from livermore.db import db
+from symbols.models import Tier
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ POSITIONS_EVERY = 5
 
 
 class Socket(Protocol):
-    exchange_ids: tuple[str, ...]
+    viewer: Viewer
 
     def send_soon(self, data: bytes, key: object = None) -> None: ...
 
@@ -40,8 +43,10 @@ class FeedHub:
         self._task: asyncio.Task[None] | None = None
         self._cards: dict[str, ExchangeCard] = {}
         self._changed: set[str] = set()
-        self._reads: dict[tuple[str, ...], asyncio.Future[bytes]] = {}
+        self._reads: dict[tuple[Any, ...], asyncio.Future[bytes]] = {}
         self._resync = False
+        self.overflow: frozenset[Market] = frozenset()
+        """The markets that are watched for some users only."""
 
     def join(self, socket: Socket) -> None:
         self._sockets.add(socket)
@@ -62,21 +67,23 @@ class FeedHub:
         """The relay lost Redis, or has it back: then messages were missed, and every page asks again for what it lacks."""
         self._resync |= up
         if self._task is not None and not up:
-            self._say_positions({}, {exchange_id: "offline" for socket in self._sockets for exchange_id in socket.exchange_ids})
+            self._say_positions({}, {exchange_id: "offline" for socket in self._sockets for exchange_id in socket.viewer.exchange_ids})
 
-    async def snapshot(self, exchange_ids: tuple[str, ...], resume: snapshot.Resume) -> bytes:
-        """A snapshot as JSON. One that begins now and resumes nothing is shared by all who ask for the same before it begins."""
+    async def snapshot(self, viewer: Viewer, resume: snapshot.Resume) -> bytes:
+        """A snapshot as JSON. One that begins now and resumes nothing is shared by all who may see the same and ask before it begins."""
+        self.overflow = await db(snapshot.overflow_markets)()
         if resume:
-            return msgspec.json.encode(await snapshot.read_snapshot(self._redis, exchange_ids, resume))
-        waiting = self._reads.get(exchange_ids)
+            return msgspec.json.encode(await snapshot.read_snapshot(self._redis, viewer, resume))
+        same = (viewer.exchange_ids, viewer.scope)
+        waiting = self._reads.get(same)
         if waiting is None:
-            waiting = self._reads[exchange_ids] = asyncio.ensure_future(self._read(exchange_ids))
+            waiting = self._reads[same] = asyncio.ensure_future(self._read(same, viewer))
         return await asyncio.shield(waiting)
 
-    async def _read(self, exchange_ids: tuple[str, ...]) -> bytes:
+    async def _read(self, same: tuple[Any, ...], viewer: Viewer) -> bytes:
         await asyncio.sleep(0)
-        del self._reads[exchange_ids]  # from here on it may be too old for a socket that comes
-        return msgspec.json.encode(await snapshot.read_snapshot(self._redis, exchange_ids, {}))
+        del self._reads[same]  # from here on it may be too old for a socket that comes
+        return msgspec.json.encode(await snapshot.read_snapshot(self._redis, viewer, {}))
 
     async def _run(self) -> None:
         looks = 0
@@ -92,7 +99,9 @@ class FeedHub:
         self._cards.clear()
 
     async def _look(self, *, full: bool) -> None:
-        exchange_ids = sorted({exchange_id for socket in self._sockets for exchange_id in socket.exchange_ids})
+        exchange_ids = sorted({exchange_id for socket in self._sockets for exchange_id in socket.viewer.exchange_ids})
+        if full or self._changed:
+            self.overflow = await db(snapshot.overflow_markets)()
         cards = await snapshot.read_cards(self._redis, exchange_ids)
         for card in cards:
             before = self._cards.get(card["exchange_id"])
@@ -117,21 +126,28 @@ class FeedHub:
 
     async def _send_rows(self, card: ExchangeCard) -> None:
         with suppress(*FAILURES):
-            rows = await snapshot.read_rows(self._redis, [card])
             exchange_id = card["exchange_id"]
-            self._send(exchange_id, {"type": "symbols", "exchange_id": exchange_id, "symbols": rows}, key=("symbols", exchange_id))
+            listening = [socket for socket in list(self._sockets) if exchange_id in socket.viewer.exchange_ids]
+            rows = await snapshot.read_rows(self._redis, [card], {market for socket in listening for market in socket.viewer.own})
+            encoded: dict[frozenset[Market], bytes] = {}
+            for socket in listening:
+                own = frozenset(market for market in socket.viewer.own if market[0] == exchange_id)
+                if own not in encoded:
+                    shown = [row for row in rows if row["tier"] == Tier.SHARED or (exchange_id, row["symbol"]) in own]
+                    encoded[own] = msgspec.json.encode({"type": "symbols", "exchange_id": exchange_id, "symbols": shown})
+                socket.send_soon(encoded[own], ("symbols", exchange_id))
 
     def _send(self, exchange_id: str, message: dict[str, Any], key: object) -> None:
         data = msgspec.json.encode(message)
         for socket in list(self._sockets):
-            if exchange_id in socket.exchange_ids:
+            if exchange_id in socket.viewer.exchange_ids:
                 socket.send_soon(data, key)
 
     def _say_positions(self, top: dict[str, Any], states: dict[str, str], *, resync: bool = False) -> None:
         """To each set of exchanges its own, encoded once."""
         encoded: dict[tuple[str, ...], bytes] = {}
         for socket in list(self._sockets):
-            names = socket.exchange_ids
+            names = socket.viewer.exchange_ids
             if names not in encoded:
                 encoded[names] = msgspec.json.encode(_positions(names, top, states, resync))
             socket.send_soon(encoded[names], "positions")

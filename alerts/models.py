@@ -1,5 +1,6 @@
 """Alert rules, the alerts they raised, and the counter that numbers them."""
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.db import models
 
@@ -61,6 +62,15 @@ class ExchangeSequence(models.Model):
         return f"{self.exchange_id} at {self.last_number}"
 
 
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def visible_to(self, user_id: int | None) -> "AlertQuerySet":
+        """What that user may see: what is shared, and what is the user's own. None: what everybody may see."""
+        if user_id is None:
+            return self.filter(shared=True)
+        own = Alert.owners.through.objects.filter(alert_id=models.OuterRef("pk"), user_id=user_id)
+        return self.filter(models.Q(shared=True) | models.Exists(own))
+
+
 class Alert(models.Model):
     """A signal on a closed candle. ``number`` is gap-free per exchange and is the ``id`` of the payload."""
 
@@ -88,6 +98,13 @@ class Alert(models.Model):
     stage = models.CharField(max_length=12)
     bias = models.CharField(max_length=8)
     timeframes = models.JSONField(default=list)
+    overflow = models.BooleanField(default=False, help_text="Of a symbol outside Tier 1.")
+    shared = models.BooleanField(default=True, help_text="Shown to everybody who watches the exchange, not to its owners only.")
+    owners = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="own_alerts", blank=True, help_text="Who may see it where it is not shared."
+    )
+
+    objects = AlertQuerySet.as_manager()
 
     class Meta:
         ordering = ["-triggered_at", "-number"]

@@ -49,6 +49,19 @@ class AlertMessage(TypedDict):
     bias: Literal["bullish", "bearish", "neutral"]
     timeframes: list[TimeframeStage]
     elsewhere: list[Elsewhere]
+    overflow: bool
+    """Of a symbol outside Tier 1."""
+    shared: bool
+    """Not only for the users who want its symbol."""
+
+
+class WithheldMessage(TypedDict):
+    """In place of an alert that its owners do not share: that its number is taken, so that nobody looks for it."""
+
+    type: Literal["withheld"]
+    id: int
+    epoch: str
+    source_exchange_id: str
 
 
 class ExchangeCard(TypedDict):
@@ -105,6 +118,8 @@ class SymbolRow(TypedDict):
     quote: str
     decimals: int
     rank: int | None
+    tier: Literal[1, 2]
+    """2: only because this user holds or added it."""
     price: float | None
     change_24h: float | None
     quote_volume_24h: float | None
@@ -129,6 +144,35 @@ class SnapshotMessage(TypedDict):
     alerts: list[AlertMessage]
     resumed: dict[str, bool]
     top: dict[str, "Position"]
+
+
+class OwnSymbol(TypedDict):
+    """A symbol that this user holds or added. ``quantity`` and ``value`` (dollars) of what is held."""
+
+    exchange_id: str
+    symbol: str
+    added: bool
+    quantity: float | None
+    value: float | None
+
+
+class Settings(TypedDict):
+    """What this user set. ``own_exchange_id``: where the user buys, "" where nothing is chosen."""
+
+    own_exchange_id: str
+    region: str
+    time_zone: str
+    timeframes: list[str]
+    theme: str
+    palette: str
+
+
+class AccountMessage(TypedDict):
+    """Before the first snapshot, and whenever it changed: what is this user's own. Replaces what the page had."""
+
+    type: Literal["account"]
+    own: list[OwnSymbol]
+    settings: Settings
 
 
 class TickerMessage(TypedDict):
@@ -196,5 +240,14 @@ class PositionsMessage(TypedDict):
 
 
 Message = (
-    SnapshotMessage | AlertMessage | ExchangeMessage | TickerMessage | CandleMessage | LifecycleMessage | SymbolsMessage | PositionsMessage
+    SnapshotMessage
+    | AlertMessage
+    | WithheldMessage
+    | ExchangeMessage
+    | TickerMessage
+    | CandleMessage
+    | LifecycleMessage
+    | SymbolsMessage
+    | PositionsMessage
+    | AccountMessage
 )

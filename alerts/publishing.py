@@ -77,7 +77,7 @@ class Publisher:
         key = keys.alert_stream(self.exchange_id)
         async with self._redis.pipeline(transaction=False) as pipe:
             for alert in alerts:
-                value = bus.encode(services.alert_payload(alert, self.epoch))
+                value = bus.encode(services.public_payload(alert, self.epoch))
                 pipe.xadd(key, {"alert": value}, id=f"{alert.number}-0", maxlen=STREAM_LENGTH, approximate=True)
             answers = await pipe.execute(raise_on_error=False)
         for answer in answers:
@@ -88,9 +88,14 @@ class Publisher:
                 raise answer
 
     async def _announce(self, alerts: Sequence[Alert]) -> None:
+        """To the owners first: when everybody hears that a number is taken, they have its alert."""
+        owners = await db(services.alert_owners)(alerts) if any(alert.overflow for alert in alerts) else {}
         async with self._redis.pipeline(transaction=False) as pipe:
             for alert in alerts:
                 value = bus.encode(services.alert_payload(alert, self.epoch))
-                pipe.publish(keys.channel_symbol_alerts(self.exchange_id, alert.symbol), value)
-                pipe.publish(keys.channel_alerts(self.exchange_id), value)
+                for user_id in owners.get(alert.pk, []):
+                    pipe.publish(keys.channel_user_alerts(user_id), value)
+                if alert.shared:
+                    pipe.publish(keys.channel_symbol_alerts(self.exchange_id, alert.symbol), value)
+                pipe.publish(keys.channel_alerts(self.exchange_id), bus.encode(services.public_payload(alert, self.epoch)))
             await pipe.execute()

@@ -10,10 +10,12 @@ from django.db.models import F, Max
 
 from alerts.evaluation import Draft
 from alerts.models import Alert, AlertRule, ExchangeSequence
-from alerts.payloads import AlertMessage
+from alerts.payloads import AlertMessage, WithheldMessage
 from alerts.rules import Rule, uid
 from exchanges.events import BASE_TIMEFRAME
 from market_data.models import Checkpoint
+from symbols.models import Position, UserSymbol
+from symbols.tiers import SHARED, Place
 
 PAST_EPOCHS = 100
 """Epochs that are remembered: a page that was away for longer gets a fresh list."""
@@ -34,8 +36,11 @@ class CheckpointDraft(NamedTuple):
 
 
 class Naming(NamedTuple):
+    """What an alert says about its symbol, and for whom it is."""
+
     base: str
     quote: str
+    place: Place = SHARED
 
 
 def now_ms() -> int:
@@ -120,9 +125,24 @@ def _store(sequence: ExchangeSequence, drafts: Sequence[Draft], naming: dict[str
         for place, (key, draft) in enumerate(uids.items(), 1)
     ]
     Alert.objects.bulk_create(alerts, batch_size=200)
+    _store_owners(alerts, naming)
     sequence.last_number += len(alerts)
     sequence.save(update_fields=["last_number"])
     return alerts
+
+
+def _store_owners(alerts: Sequence[Alert], naming: dict[str, Naming]) -> None:
+    """Who may see an alert that is not shared. One that is needs no rows: everybody may."""
+    links = Alert.owners.through
+    links.objects.bulk_create(
+        [
+            links(alert_id=alert.pk, user_id=user_id)
+            for alert in alerts
+            if not alert.shared
+            for user_id in sorted(naming[alert.symbol].place.owners)
+        ],
+        batch_size=500,
+    )
 
 
 def _uid(exchange_id: str, draft: Draft) -> str:
@@ -158,12 +178,35 @@ def _alert(exchange_id: str, number: int, key: str, draft: Draft, naming: Naming
         stage=current.stage,
         bias=draft.bias,
         timeframes=[{"timeframe": name, "macdv": item.macdv, "stage": item.stage} for name, item in draft.stages.items()],
+        overflow=naming.place != SHARED,
+        shared=naming.place.shared,
     )
 
 
 def alerts_unpublished(*, exchange_id: str) -> list[Alert]:
     """What was committed but not marked as published, in order."""
     return list(Alert.objects.filter(exchange_id=exchange_id, published_at=None).order_by("number"))
+
+
+def alert_owners(alerts: Sequence[Alert]) -> dict[int, list[int]]:
+    """alert pk -> the users on whose own channels it goes: who may see it alone, or who wants its symbol now."""
+    overflow = [alert for alert in alerts if alert.overflow]
+    if not overflow:
+        return {}
+    links = Alert.owners.through.objects.filter(alert__in=overflow)
+    owners: dict[int, set[int]] = {alert.pk: set() for alert in overflow}
+    for alert_id, user_id in links.values_list("alert_id", "user_id"):
+        owners[alert_id].add(user_id)
+    wanted: dict[tuple[str, str], set[int]] = {}
+    where = {"symbol__symbol__in": {alert.symbol for alert in overflow}, "symbol__exchange__in": {alert.exchange_id for alert in overflow}}
+    for model in (UserSymbol, Position):
+        rows = model.objects.filter(**where).values_list("symbol__exchange_id", "symbol__symbol", "user_id")
+        for exchange_id, symbol, user_id in rows:
+            wanted.setdefault((exchange_id, symbol), set()).add(user_id)
+    for alert in overflow:
+        if alert.shared:
+            owners[alert.pk] |= wanted.get((alert.exchange_id, alert.symbol), set())
+    return {pk: sorted(users) for pk, users in owners.items()}
 
 
 def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
@@ -214,4 +257,16 @@ def alert_payload(alert: Alert, epoch: str) -> AlertMessage:
         "bias": alert.bias,
         "timeframes": alert.timeframes,
         "elsewhere": [],
+        "overflow": alert.overflow,
+        "shared": alert.shared,
     }
+
+
+def withheld_payload(alert: Alert, epoch: str) -> WithheldMessage:
+    """In place of an alert that is not shared: that its number is taken, and nothing else."""
+    return {"type": "withheld", "id": alert.number, "epoch": epoch, "source_exchange_id": alert.exchange_id}
+
+
+def public_payload(alert: Alert, epoch: str) -> AlertMessage | WithheldMessage:
+    """What everybody who watches the exchange gets."""
+    return alert_payload(alert, epoch) if alert.shared else withheld_payload(alert, epoch)

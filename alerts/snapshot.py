@@ -1,20 +1,22 @@
 """What a page needs to begin: cards, matrix rows and alerts, read from the database and from Redis."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from alerts import services
 from alerts.models import Alert, ExchangeSequence
-from alerts.payloads import AlertMessage, ExchangeCard, Position, SnapshotMessage, SymbolRow
+from alerts.payloads import AccountMessage, AlertMessage, ExchangeCard, Position, SnapshotMessage, SymbolRow
 from exchanges import status as statuses
-from exchanges.models import Exchange, UserExchange
+from exchanges.models import Exchange, Preferences, UserExchange
 from livermore import keys
 from livermore.bus import FAILURES
 from livermore.db import db
-from symbols.models import Symbol
+from market_data import store
+from symbols.models import Symbol, Tier
+from symbols.wants import own_symbols
 
 VERSION = 1
 NEWEST_ALERTS = 100
@@ -22,6 +24,61 @@ MOST_RESUMED = 500
 """A page that is further behind gets a fresh list instead, and is told so."""
 
 Resume = dict[str, Position]
+
+
+Market = tuple[str, str]
+"""(exchange id, symbol)"""
+
+
+class Viewer(NamedTuple):
+    """Who looks, and at what. ``own``: the markets this user holds or added; ``private``: there are alerts for this user alone."""
+
+    user_id: int
+    exchange_ids: tuple[str, ...]
+    own: frozenset[Market] = frozenset()
+    private: bool = False
+
+    @property
+    def scope(self) -> int | None:
+        """The user, where this one sees something that others do not; all others are shown the same."""
+        return self.user_id if self.own or self.private else None
+
+
+def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
+    """What a user may see, and what is the user's own."""
+    exchange_ids = tuple(exchanges_of(user_id))
+    own = own_symbols(user_id=user_id)
+    markets = frozenset((one.row.exchange_id, one.row.symbol) for one in own if one.row.exchange_id in exchange_ids)
+    private = Alert.objects.filter(owners=user_id, exchange_id__in=exchange_ids).exists()
+    preferences = Preferences.objects.filter(pk=user_id).first() or Preferences()
+    bought_at = UserExchange.objects.filter(user_id=user_id, is_default=True).values_list("exchange_id", flat=True).first()
+    account: AccountMessage = {
+        "type": "account",
+        "own": [
+            {
+                "exchange_id": one.row.exchange_id,
+                "symbol": one.row.symbol,
+                "added": one.added,
+                "quantity": one.quantity,
+                "value": one.value,
+            }
+            for one in own
+        ],
+        "settings": {
+            "own_exchange_id": bought_at or "",
+            "region": preferences.region,
+            "time_zone": preferences.time_zone,
+            "timeframes": preferences.timeframes,
+            "theme": preferences.theme,
+            "palette": preferences.palette,
+        },
+    }
+    return Viewer(user_id, exchange_ids, markets, private), account
+
+
+def overflow_markets() -> frozenset[Market]:
+    """The markets that are watched for some users only."""
+    return frozenset(Symbol.objects.filter(tier=Tier.OVERFLOW).values_list("exchange_id", "symbol"))
 
 
 def exchanges_of(user_id: int) -> list[str]:
@@ -64,10 +121,10 @@ def _card(row: Exchange, one: dict[str, Any]) -> ExchangeCard:
     }
 
 
-async def read_rows(redis: Redis, cards: Sequence[ExchangeCard]) -> list[SymbolRow]:
-    """A row for each symbol of Tier 1 of these exchanges, best rank first."""
+async def read_rows(redis: Redis, cards: Sequence[ExchangeCard], own: Iterable[Market]) -> list[SymbolRow]:
+    """A row for each symbol of Tier 1 of these exchanges, best rank first, and for those of ``own`` that are not in it."""
     states = {card["exchange_id"]: card["state"] for card in cards}
-    timeframes, symbols = await db(_pool)(list(states))
+    timeframes, symbols = await db(_pool)(list(states), frozenset(own))
     values: list[bytes | None] = []
     try:
         async with redis.pipeline(transaction=False) as pipe:
@@ -75,7 +132,7 @@ async def read_rows(redis: Redis, cards: Sequence[ExchangeCard]) -> list[SymbolR
                 pipe.get(keys.ticker(row.exchange_id, row.symbol))
                 pipe.hget(keys.exchange_states(row.exchange_id), row.symbol)
                 for timeframe in timeframes[row.exchange_id]:
-                    pipe.get(keys.indicator(row.exchange_id, row.symbol, timeframe))
+                    pipe.get(store.keys_of(row.exchange_id, row.symbol, timeframe, row.keeper_id).indicator)
             values = await pipe.execute()
     except FAILURES:
         values = []
@@ -88,9 +145,15 @@ async def read_rows(redis: Redis, cards: Sequence[ExchangeCard]) -> list[SymbolR
     return rows
 
 
-def _pool(exchange_ids: list[str]) -> tuple[dict[str, list[str]], list[Symbol]]:
+def _pool(exchange_ids: list[str], own: frozenset[Market]) -> tuple[dict[str, list[str]], list[Symbol]]:
     timeframes = dict(Exchange.objects.filter(pk__in=exchange_ids).values_list("pk", "timeframes"))
-    return timeframes, list(Symbol.objects.filter(exchange_id__in=exchange_ids, tier=1).order_by("rank", "symbol", "exchange_id"))
+    rows = Symbol.objects.filter(exchange_id__in=exchange_ids)
+    shared = list(rows.filter(tier=Tier.SHARED).order_by("rank", "symbol", "exchange_id"))
+    if not own:
+        return timeframes, shared
+    known = {row.pk for row in shared}
+    named = rows.filter(symbol__in={symbol for _, symbol in own}).order_by("rank", "symbol", "exchange_id")
+    return timeframes, shared + [row for row in named if (row.exchange_id, row.symbol) in own and row.pk not in known]
 
 
 def _row(
@@ -99,6 +162,8 @@ def _row(
     ticker = ticker or {}
     if exchange_state in {"idle", "offline"}:
         state = {"state": "offline", "reason": "the exchange is not running" if exchange_state == "idle" else "the exchange is offline"}
+    if not row.tradable:
+        state = {"state": "halted", "reason": f"the exchange does not trade it now: {row.status or 'halted'}"}
     state = state or {"state": "warming", "reason": "waiting for its first candle"}
     return {
         "exchange_id": row.exchange_id,
@@ -107,6 +172,7 @@ def _row(
         "quote": row.quote,
         "decimals": decimals(row.price_increment, row.price),
         "rank": row.rank,
+        "tier": 1 if row.tier == Tier.SHARED else 2,
         "price": ticker.get("price", row.price),
         "change_24h": ticker.get("change_24h", row.change_24h),
         "quote_volume_24h": ticker.get("quote_volume_24h", row.quote_volume_24h),
@@ -140,17 +206,17 @@ def _positions(exchange_ids: list[str]) -> dict[str, Position]:
     return {exchange_id: {"epoch": epoch, "id": number} for exchange_id, epoch, number in rows}
 
 
-async def read_snapshot(redis: Redis, exchange_ids: Sequence[str], resume: Resume) -> SnapshotMessage:
-    """Everything. ``resume`` says what the page has already, per exchange."""
-    top = await read_positions(exchange_ids)
-    cards = await read_cards(redis, exchange_ids)
-    alerts, resumed = await db(_alerts)(list(exchange_ids), top, resume)
+async def read_snapshot(redis: Redis, viewer: Viewer, resume: Resume) -> SnapshotMessage:
+    """Everything this viewer may see. ``resume`` says what the page has already, per exchange."""
+    top = await read_positions(viewer.exchange_ids)
+    cards = await read_cards(redis, viewer.exchange_ids)
+    alerts, resumed = await db(_alerts)(viewer, top, resume)
     return {
         "type": "snapshot",
         "v": VERSION,
         "at": statuses.now_ms(),
         "exchanges": cards,
-        "symbols": await read_rows(redis, cards),
+        "symbols": await read_rows(redis, cards, viewer.own),
         "alerts": alerts,
         "resumed": resumed,
         "top": top,
@@ -162,8 +228,10 @@ def _joins(have: Position, now: Position, past: Sequence[str]) -> bool:
     return have["epoch"] in {now["epoch"], *past} and have["id"] <= now["id"] <= have["id"] + MOST_RESUMED
 
 
-def _alerts(exchange_ids: list[str], top: dict[str, Position], resume: Resume) -> tuple[list[AlertMessage], dict[str, bool]]:
+def _alerts(viewer: Viewer, top: dict[str, Position], resume: Resume) -> tuple[list[AlertMessage], dict[str, bool]]:
     """The alerts since what the page has, or the newest ones of an exchange it cannot resume; newest first."""
+    exchange_ids = viewer.exchange_ids
+    visible = Alert.objects.visible_to(viewer.scope)
     found: list[Alert] = []
     fresh: list[str] = []
     past = dict(ExchangeSequence.objects.filter(pk__in=exchange_ids).values_list("pk", "past_epochs")) if resume else {}
@@ -172,10 +240,10 @@ def _alerts(exchange_ids: list[str], top: dict[str, Position], resume: Resume) -
         if have is None or now is None or not _joins(have, now, past.get(exchange_id, [])):
             fresh.append(exchange_id)
         elif have["id"] < now["id"]:
-            found += Alert.objects.filter(exchange_id=exchange_id, number__gt=have["id"])
+            found += visible.filter(exchange_id=exchange_id, number__gt=have["id"])
     resumed = {exchange_id: exchange_id not in fresh for exchange_id in exchange_ids}
     for exchange_id in fresh:
-        found += Alert.objects.filter(exchange_id=exchange_id).order_by("-number")[:NEWEST_ALERTS]
+        found += visible.filter(exchange_id=exchange_id).order_by("-number")[:NEWEST_ALERTS]
     found.sort(key=lambda alert: (alert.triggered_at, alert.number), reverse=True)
     epochs = {exchange_id: position["epoch"] for exchange_id, position in top.items()}
     return [services.alert_payload(alert, epochs.get(alert.exchange_id, "")) for alert in found], resumed

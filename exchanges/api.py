@@ -11,7 +11,6 @@ from rest_framework import viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound, ParseError
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -39,15 +38,6 @@ class Json(JSONParser):
             return super().parse(*args, **kwargs)
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
-
-
-class CanControl(IsAuthenticated):
-    """Logged in, with the right to start and stop exchanges."""
-
-    message = "Starting and stopping exchanges needs the permission exchanges.control_exchange."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return super().has_permission(request, view) and request.user.has_perm("exchanges.control_exchange")
 
 
 def exchange_or_404(exchange_id: str) -> Exchange:
@@ -91,6 +81,7 @@ class ExchangeViewSet(viewsets.ReadOnlyModelViewSet):
 
     queryset = Exchange.objects.filter(active=True)
     serializer_class = ExchangeSerializer
+    rights = {"GET": "exchanges.view_exchange", "commands": "exchanges.control_exchange"}
     parser_classes = [Json]
     lookup_value_regex = "[^/]+"
     filter_backends = [DjangoFilterBackend, StableOrdering]
@@ -105,7 +96,7 @@ class ExchangeViewSet(viewsets.ReadOnlyModelViewSet):
         return Response(_shown([exchange_or_404(self.kwargs["pk"])])[0])
 
     @extend_schema(request=CommandSerializer, responses=AnswerSerializer)
-    @action(detail=True, methods=["post"], permission_classes=[CanControl])
+    @action(detail=True, methods=["post"])
     def commands(self, request: Request, pk: str) -> Response:
         """Tell the process that hosts the exchange to do something; the answer says what really happened."""
         exchange = exchange_or_404(pk)

@@ -20,8 +20,11 @@ from livermore.bus import FAILURES
 
 log = logging.getLogger(__name__)
 
-ACTIONS = ("start", "stop", "restart", "resync", "backfill", "reload")
-"""What a process that hosts an exchange can be told. ``reload``: read the database's settings and symbols again."""
+ACTIONS = ("start", "stop", "restart", "resync", "backfill", "reload", "positions")
+"""What a process that hosts an exchange can be told.
+
+``reload``: read the database's settings and symbols again; ``positions``: read what users hold, with their own keys.
+"""
 TIMEOUT = 12.0
 
 
@@ -32,27 +35,43 @@ class Answer(NamedTuple):
     message: str
 
 
-Handler = Callable[[str, str, str], Awaitable[Answer | None]]
-"""(exchange_id, action, by) -> what happened; None where another process will answer."""
+class Command(NamedTuple):
+    """What is asked of the process that hosts an exchange. ``by``: whose wish, in words; ``user_id``: whose positions, None for all."""
+
+    exchange_id: str
+    action: str
+    by: str = ""
+    user_id: int | None = None
 
 
-async def request(exchange_id: str, action: str, *, by: str = "", timeout: float = TIMEOUT) -> Answer:  # noqa: ASYNC109  (it travels with the command)
+Handler = Callable[[Command], Awaitable[Answer | None]]
+"""What happened; None where another process will answer."""
+
+
+async def request(
+    exchange_id: str,
+    action: str,
+    *,
+    by: str = "",
+    user_id: int | None = None,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  (it travels with the command)
+) -> Answer:
     """Tell the process that hosts an exchange to do something, and wait for what it says."""
     if action not in ACTIONS:
         return Answer(False, f"unknown action {action!r}; known: {', '.join(ACTIONS)}")
     try:
         if not await status.is_hosted(exchange_id):
             return Answer(False, f"no process hosts {exchange_id}: start one with `python manage.py runexchange {exchange_id}`")
-        return await _ask(exchange_id, action, by, timeout)
+        return await _ask(Command(exchange_id, action, by, user_id), timeout)
     except FAILURES as error:
         return Answer(False, f"Redis cannot be reached, so the command was not sent ({error})")
 
 
-async def _ask(exchange_id: str, action: str, by: str, valid: float) -> Answer:
+async def _ask(command: Command, valid: float) -> Answer:
     layer = get_channel_layer()
-    reply_to = await layer.new_channel()
-    command = {"type": "command", "exchange": exchange_id, "action": action, "by": by, "reply_to": reply_to, "sent": time.time()}
-    await layer.group_send(keys.group_control(exchange_id), {**command, "id": uuid.uuid4().hex, "valid": valid})
+    exchange_id, reply_to = command.exchange_id, await layer.new_channel()
+    message = {"type": "command", **command._asdict(), "reply_to": reply_to, "sent": time.time(), "id": uuid.uuid4().hex, "valid": valid}
+    await layer.group_send(keys.group_control(exchange_id), message)
     try:
         async with asyncio.timeout(valid):
             answer = await layer.receive(reply_to)
@@ -61,9 +80,9 @@ async def _ask(exchange_id: str, action: str, by: str, valid: float) -> Answer:
     return Answer(bool(answer["ok"]), str(answer["message"]))
 
 
-def request_sync(exchange_id: str, action: str, *, by: str = "", timeout: float = TIMEOUT) -> Answer:
+def request_sync(exchange_id: str, action: str, *, by: str = "", user_id: int | None = None, timeout: float = TIMEOUT) -> Answer:
     """``request`` for code that is not asynchronous."""
-    return async_to_sync(request)(exchange_id, action, by=by, timeout=timeout)
+    return async_to_sync(request)(exchange_id, action, by=by, user_id=user_id, timeout=timeout)
 
 
 async def serve(exchange_ids: list[str], handle: Handler) -> None:
@@ -83,10 +102,10 @@ async def serve(exchange_ids: list[str], handle: Handler) -> None:
                     joined, away = time.monotonic(), False
                 try:
                     async with asyncio.timeout(5.0):
-                        command = await layer.receive(channel)
+                        message = await layer.receive(channel)
                 except TimeoutError:
                     continue
-                task = asyncio.create_task(_carry_out(layer, command, handle))
+                task = asyncio.create_task(_carry_out(layer, message, handle))
                 running.add(task)
                 task.add_done_callback(running.discard)
         except FAILURES as error:
@@ -96,13 +115,14 @@ async def serve(exchange_ids: list[str], handle: Handler) -> None:
             await asyncio.sleep(0.5)
 
 
-async def _carry_out(layer: Any, command: dict[str, Any], handle: Handler) -> None:
-    if time.time() - float(command["sent"]) > float(command["valid"]):
+async def _carry_out(layer: Any, message: dict[str, Any], handle: Handler) -> None:
+    if time.time() - float(message["sent"]) > float(message["valid"]):
         return  # nobody waits for the answer any more
+    command = Command(*(message[name] for name in Command._fields))
     try:
-        answer = await handle(command["exchange"], command["action"], command["by"])
+        answer = await handle(command)
     except Exception as error:
-        log.exception("%s %s failed", command["action"], command["exchange"])
-        answer = Answer(False, f"{command['action']} failed: {type(error).__name__}: {error}")
+        log.exception("%s %s failed", command.action, command.exchange_id)
+        answer = Answer(False, f"{command.action} failed: {type(error).__name__}: {error}")
     if answer is not None:
-        await layer.send(command["reply_to"], {"type": "answer", "ok": answer.ok, "message": answer.message})
+        await layer.send(message["reply_to"], {"type": "answer", "ok": answer.ok, "message": answer.message})

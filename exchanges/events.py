@@ -158,6 +158,8 @@ class SymbolInfo(Struct, frozen=True):
     change_24h: float | None = None
     price_increment: str = ""
     alias_of: str = ""
+    bid: float | None = None
+    ask: float | None = None
 
 
 class Credentials(Struct, frozen=True):

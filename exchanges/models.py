@@ -102,6 +102,15 @@ class Exchange(models.Model):
         return validators.merged_limits(self.protocol.limits, self.limits)
 
 
+class KeyState(models.TextChoices):
+    """Whether the key a user stored for an exchange can read balances."""
+
+    NONE = "none", "no key"
+    UNCHECKED = "unchecked", "not tried yet"
+    WORKS = "works", "works"
+    FAILED = "failed", "failed"
+
+
 class UserExchange(models.Model):
     """That a user uses an exchange (EXC-02): to watch it, or to buy there."""
 
@@ -112,6 +121,14 @@ class UserExchange(models.Model):
     api_key = EncryptedTextField("API key", blank=True, default="", help_text="Read-only key. Stored encrypted, never shown again.")
     api_secret = EncryptedTextField("API secret", blank=True, default="")
     api_passphrase = EncryptedTextField("API passphrase", blank=True, default="")
+    share_overflow = models.BooleanField(
+        "share my signals",
+        default=True,
+        help_text="Alerts of symbols that only this user watches here also go to everybody who watches the exchange, without the name.",
+    )
+    key_state = models.CharField(max_length=12, choices=KeyState, default=KeyState.NONE, editable=False)
+    key_error = models.CharField(max_length=300, blank=True, editable=False, help_text="Why the key does not work, and the fix.")
+    key_checked_at = models.BigIntegerField(null=True, editable=False, help_text="Milliseconds UTC.")
 
     class Meta:
         verbose_name = "user's exchange"
@@ -137,3 +154,44 @@ class UserExchange(models.Model):
     @property
     def has_credentials(self) -> bool:
         return bool(self.api_key and self.api_secret)
+
+    def key_stored(self) -> None:
+        """Note that the credentials are others than before: they have to be tried."""
+        self.key_state = KeyState.UNCHECKED if self.has_credentials else KeyState.NONE
+        self.key_error, self.key_checked_at = "", None
+
+
+class Theme(models.TextChoices):
+    DARK = "dark", "Dark"
+    LIGHT = "light", "Light"
+    AUTO = "auto", "As the system"
+
+
+class Palette(models.TextChoices):
+    STANDARD = "standard", "Standard"
+    COLOUR_BLIND = "colour-blind", "Colour-blind"
+
+
+class Preferences(models.Model):
+    """How a user wants to be shown things, and what counts as a position (AUTH-03)."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="preferences")
+    region = models.CharField(
+        max_length=2, blank=True, validators=[validators.region], help_text="Two-letter country code: not every exchange serves every one."
+    )
+    time_zone = models.CharField(max_length=64, blank=True, validators=[validators.time_zone], help_text="Empty: that of the browser.")
+    timeframes = models.JSONField(default=default_timeframes, validators=[validators.known_timeframes])
+    minimum_position_value = models.FloatField(
+        "minimum position value, $",
+        default=10,
+        validators=[MinValueValidator(0), MaxValueValidator(1e12)],
+        help_text="Holdings that are worth less are dust: they are not watched.",
+    )
+    theme = models.CharField(max_length=8, choices=Theme, default=Theme.DARK)
+    palette = models.CharField(max_length=12, choices=Palette, default=Palette.STANDARD)
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"preferences of {self.user}"

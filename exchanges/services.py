@@ -1,10 +1,13 @@
 """Reads of exchanges that admin, API and commands share."""
 
+import logging
 from typing import Any
 
 from exchanges import status
 from exchanges.models import Exchange
-from livermore import bus
+from livermore import bus, keys
+
+log = logging.getLogger(__name__)
 
 NO_PROCESS: dict[str, Any] = {"state": "offline", "connection_state": "offline"}
 NO_REDIS: dict[str, Any] = {
@@ -21,6 +24,14 @@ def exchange_get(exchange_id: str) -> Exchange:
         return known[exchange_id]
     except KeyError:
         raise LookupError(f"unknown exchange {exchange_id!r}; known: {', '.join(known) or 'none, add one in the admin'}") from None
+
+
+def account_changed(user_id: int) -> None:
+    """Tell a user's open pages that what is the user's own has changed. Where Redis is away they find out by themselves, in 30 s."""
+    try:
+        bus.sync().publish(keys.channel_user_account(user_id), b"{}")
+    except bus.FAILURES as error:
+        log.warning("open pages were not told of a change: %s", error)
 
 
 def exchange_statuses(exchange_ids: list[str]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import msgspec
 from django.core.exceptions import ValidationError
@@ -113,6 +114,16 @@ def known_timeframes(value: Any) -> None:
         raise ValidationError(f"Choose at least one of {', '.join(TIMEFRAMES)}.")
     if len(set(value)) != len(value):
         raise ValidationError("A timeframe stands there twice.")
+
+
+def region(value: str) -> None:
+    if not re.fullmatch(r"[A-Z]{2}", value):
+        raise ValidationError("Write a two-letter country code in capitals, e.g. US.")
+
+
+def time_zone(value: str) -> None:
+    if value not in available_timezones():
+        raise ValidationError(f"{value[:64]!r} is not a time zone: use a name such as Europe/Berlin or America/New_York.")
 
 
 def trade_url_template(value: str) -> None:

@@ -22,6 +22,7 @@ from livermore.db import db
 from market_data import store
 from market_data.candles import Bar
 from market_data.series import Series
+from symbols.tiers import Place
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,19 @@ class HistoryWrite(NamedTuple):
     bars: list[Bar]
 
 
+class Relocation(NamedTuple):
+    """A symbol's keys go from where ``old`` keeps them to where ``new`` does, or away where nobody follows it any more."""
+
+    symbol: str
+    old: Place
+    new: Place | None
+
+
 class Batch:
     """What became final since the last commit."""
 
     def __init__(self) -> None:
+        self.relocations: list[Relocation] = []
         self.closes: list[store.Close] = []
         self.drafts: list[Draft] = []
         self.touched: dict[tuple[str, str], Series] = {}
@@ -45,7 +55,10 @@ class Batch:
 
 
 class Committer:
-    """Takes batches in order. ``batch`` is the open one; ``nudge`` says that something is in it."""
+    """Takes batches in order. ``batch`` is the open one; ``nudge`` says that something is in it.
+
+    ``keepers``: of the symbols that are followed now, under whose keys they stand. What left is not written any more.
+    """
 
     def __init__(
         self,
@@ -64,6 +77,7 @@ class Committer:
         self._redis = redis
         self._on_redis_lost, self._on_trouble = on_redis_lost, on_trouble
         self.batch = Batch()
+        self.keepers: dict[str, int | None] = {}
         self._filled = asyncio.Event()
         self.commits = 0
         self._redis_away = False
@@ -108,11 +122,26 @@ class Committer:
                 return alerts
 
     async def _write(self, batch: Batch) -> None:
+        for relocation in batch.relocations:
+            await self._relocate(relocation)
         for history in batch.histories:
-            await store.write_history(self._redis, self.exchange_id, history.series, history.bars)
-        await store.write_closes(self._redis, self.exchange_id, batch.closes)
+            await self.write_history(history.series, history.bars)
+        closes = [close for close in batch.closes if close.symbol in self.keepers]
+        await store.write_closes(self._redis, self.exchange_id, closes, self.keepers)
         await self.publisher.flush()
-        await store.publish_closes(self._redis, self.exchange_id, batch.closes)
+        await store.publish_closes(self._redis, self.exchange_id, closes)
+
+    async def write_history(self, series: Series, bars: list[Bar]) -> None:
+        """Write a history where its symbol stands now, if it is still followed."""
+        if series.symbol in self.keepers:
+            await store.write_history(self._redis, self.exchange_id, series, bars, self.keepers[series.symbol])
+
+    async def _relocate(self, relocation: Relocation) -> None:
+        symbol, old, new = relocation
+        if new is None:
+            await store.forget(self._redis, self.exchange_id, symbol, old.keeper)
+        elif old.keeper != new.keeper:
+            await store.move(self._redis, self.exchange_id, symbol, old=old.keeper, new=new.keeper)
 
     async def try_redis(self, work: Awaitable[None]) -> bool:
         """Do something with Redis; tell whether it answered. What was lost is filled in again when it is back."""

@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
+from alerts import snapshot
 from exchanges import control, status
-from exchanges.models import Exchange
+from exchanges.models import Exchange, KeyState
 from exchanges.status import Status
 from livermore import embedded
 from livermore.bus import FAILURES
 from livermore.hosting import Show, host
+from symbols import account, wants
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +52,64 @@ def revive_redis() -> None:
         log.warning("%s", error)
 
 
-def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO) -> None:
-    """Host exchanges until Ctrl-C or SIGTERM. Raises CommandError for an unknown exchange, an unreachable Redis or database."""
-    exchanges = chosen(names, also=autostart)
+def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO, user: str = "") -> None:
+    """Host exchanges until Ctrl-C or SIGTERM, for the system user named, if any (AUTH-01). Needs no browser.
+
+    Raises CommandError for an unknown exchange or user, an unreachable Redis or database.
+    """
+    system_user = find_system_user(user) if user else None
+    exchanges = chosen(names or watched_by(system_user), also=autostart)
     if not exchanges:
         raise CommandError("There is no active exchange: switch one on in the admin.")
     with redis_ready():
+        if system_user is not None:
+            out.write(said_of(system_user, exchanges))
         out.write(f"Hosting {', '.join(exchange.pk for exchange in exchanges)}. Ctrl-C ends it.")
         if not autostart:
             out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
         show = progress_bar(sys.stderr) if sys.stderr.isatty() else progress_lines(out)
         asyncio.run(_until_signalled(exchanges, frozenset(autostart), show))
         out.write("Stopped.")
+
+
+MAY_START = "exchanges.control_exchange"
+
+
+def find_system_user(name: str) -> User:
+    """The user on whose behalf exchanges run unattended (AUTH-02). Raises CommandError that says what to do."""
+    try:
+        user = User.objects.filter(username=name).first()
+        if user is None:
+            able = sorted(one.username for one in User.objects.with_perm(MAY_START, backend="django.contrib.auth.backends.ModelBackend"))
+            raise CommandError(
+                f"There is no user {name!r}. Name one who may start exchanges ({', '.join(able) or 'there is none yet'}), "
+                "or add one: in the admin under Users, with the role operator, or with `python manage.py createsuperuser`. "
+                "The name comes from --user, else from LIVERMORE_SYSTEM_USER."
+            )
+        if not user.is_active:
+            raise CommandError(f"{name} is not active: tick “Active” on that user's page in the admin, or name another with --user.")
+        if not user.has_perm(MAY_START):
+            raise CommandError(
+                f"{name} may not start exchanges: give that user the role operator, or name another with --user."
+            )
+    except DatabaseError as error:
+        raise CommandError(f"The database cannot be read: {error}. Run `python manage.py migrate`, or check DATABASE_URL.") from error
+    return user
+
+
+def watched_by(user: User | None) -> list[str]:
+    """The exchanges to host where none is named: those the system user watches; none for nobody."""
+    return [] if user is None else snapshot.exchanges_of(user.pk)
+
+
+def said_of(user: User, exchanges: Sequence[Exchange]) -> str:
+    """What is loaded for the system user (AUTH-03), in a line."""
+    hosted = {exchange.pk for exchange in exchanges}
+    own = [one for one in wants.own_symbols(user_id=user.pk) if one.row.exchange_id in hosted]
+    added, held = sum(one.added for one in own), sum(one.quantity is not None for one in own)
+    keys = account.exchanges_of(user).filter(exchange__in=exchanges).exclude(key_state=KeyState.NONE).count()
+    minimum = account.preferences_of(user).minimum_position_value
+    return f"For {user.username}: {added} added symbols, {held} positions from ${minimum:g} up, {keys} keys."
 
 
 async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show) -> None:

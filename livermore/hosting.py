@@ -9,16 +9,17 @@ from redis.asyncio import Redis
 from alerts import services
 from alerts.services import Fenced
 from exchanges import control
-from exchanges.control import Answer
+from exchanges.control import Answer, Command
 from exchanges.lease import Lease
 from exchanges.models import Exchange
 from exchanges.pacing import Backoff
-from exchanges.rest import RestError
+from exchanges.rest import RestClient, RestError
 from exchanges.status import HEARTBEAT, Status, publish_lifecycle
-from livermore import bus
+from livermore import bus, positions
 from livermore.bus import FAILURES
 from livermore.db import db
 from livermore.runtime import Connector
+from symbols.services import symbols_update
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +94,13 @@ class Host:
             self._told_standby = True
             log.warning("%s: %s runs it; waiting as its standby", self.id, await self._lease.holder() or "another process")
 
-    async def handle(self, action: str, by: str) -> Answer | None:
+    async def handle(self, command: Command) -> Answer | None:
         """Carry a command out. None when another process holds this exchange: it will answer."""
         if not self._holds:
             return None
-        log.info("%s: %s, asked by %s", self.id, action, by or "somebody")
+        log.info("%s: %s, asked by %s", self.id, command.action, command.by or "somebody")
         async with self._lock:
-            match action:
+            match command.action:
                 case "start":
                     return await self._start_and_tell()
                 case "stop":
@@ -108,8 +109,10 @@ class Host:
                     await self._stop()
                     answer = await self._start_and_tell()
                     return Answer(answer.ok, answer.message.replace("started", "restarted", 1))
+                case "resync" | "positions":
+                    return await self._ask_the_exchange(command)
                 case _:
-                    return await self._pass_on(action)
+                    return await self._pass_on(command.action)
 
     async def _start_and_tell(self) -> Answer:
         if self.connector is not None:
@@ -132,8 +135,21 @@ class Host:
         if self.connector is None:
             # The database holds what was changed; a start reads it.
             return Answer(True, "idle: it will follow at its next start")
+        return Answer(True, await getattr(self.connector, action)())
+
+    async def _ask_the_exchange(self, command: Command) -> Answer:
+        """What takes a question to the exchange: also an idle one answers it, over REST alone."""
         try:
-            return Answer(True, await getattr(self.connector, action)())
+            if self.connector is not None:
+                if command.action == "resync":
+                    return Answer(True, await self.connector.resync())
+                return Answer(True, await self.connector.positions(command.user_id))
+            await db(self.exchange.refresh_from_db)()
+            async with RestClient(self.exchange.protocol, self.exchange.rest_url, self.exchange.effective_limits) as rest:
+                if command.action == "positions":
+                    return Answer(True, await positions.sync(self.exchange, rest, user_id=command.user_id))
+                members = await db(symbols_update)(exchange=self.exchange, infos=await rest.symbols(attempts=1))
+                return Answer(True, f"{len(members)} symbols chosen; it will follow them at its next start")
         except RestError as error:
             return Answer(False, f"the exchange did not answer: {error}")
 
@@ -215,8 +231,8 @@ async def host(
     redis = bus.connect()
     hosts = {exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive) for exchange in exchanges}
 
-    async def handle(exchange_id: str, action: str, by: str) -> Answer | None:
-        return await hosts[exchange_id].handle(action, by) if exchange_id in hosts else None
+    async def handle(command: Command) -> Answer | None:
+        return await hosts[command.exchange_id].handle(command) if command.exchange_id in hosts else None
 
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -86,6 +86,11 @@ def channel_user_alerts(user_id: int | str) -> str:
     return f"channel:user:{user_id}:alerts"
 
 
+def channel_user_account(user_id: int | str) -> str:
+    """What a user set, holds or added has changed. Says nothing else: whoever listens reads it."""
+    return f"channel:user:{user_id}:account"
+
+
 def pattern_exchange(exchange_id: str) -> str:
     """Pattern for everything an exchange publishes under its own name (VIS-02)."""
     return f"channel:exchange:{exchange_id}:*"
@@ -100,8 +105,8 @@ def parse_channel(name: str) -> tuple[str, ...]:
     """Take a channel name apart.
 
     Returns ``("candle", exchange_id, symbol, timeframe)``, ``("ticker", exchange_id, symbol)``,
-    ``("alerts", exchange_id, symbol)`` (symbol is "" for the whole exchange), ``("lifecycle", exchange_id)`` or
-    ``("user", user_id)``. Raises ValueError for any other name.
+    ``("alerts", exchange_id, symbol)`` (symbol is "" for the whole exchange), ``("lifecycle", exchange_id)``, ``("user", user_id)`` or
+    ``("account", user_id)``. Raises ValueError for any other name.
     """
     match name.split(":"):
         case ["channel", "exchange", exchange_id, "candle", "close", *symbol, timeframe] if symbol:
@@ -116,5 +121,7 @@ def parse_channel(name: str) -> tuple[str, ...]:
             return ("lifecycle", exchange_id)
         case ["channel", "user", user_id, "alerts"]:
             return ("user", user_id)
+        case ["channel", "user", user_id, "account"]:
+            return ("account", user_id)
         case _:
             raise ValueError(f"not a channel of this contract: {name!r}")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import F, QuerySet
 from django.db.models.expressions import OrderBy
 from rest_framework.filters import OrderingFilter
@@ -26,7 +27,14 @@ class StableOrdering(OrderingFilter):
 
 
 def _known_first(queryset: QuerySet[Any], name: Any) -> OrderBy | str:
-    if not isinstance(name, str) or not queryset.model._meta.get_field(name.lstrip("-")).null:
+    if not isinstance(name, str) or not _may_be_unknown(queryset, name.lstrip("-")):
         return name
     field = F(name.lstrip("-"))
     return field.desc(nulls_last=True) if name.startswith("-") else field.asc(nulls_last=True)
+
+
+def _may_be_unknown(queryset: QuerySet[Any], name: str) -> bool:
+    try:
+        return bool(queryset.model._meta.get_field(name).null)
+    except FieldDoesNotExist:
+        return True  # an annotation

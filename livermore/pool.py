@@ -13,13 +13,14 @@ from exchanges.engine import Engine
 from exchanges.events import TIMEFRAMES, Candle, Channel, Stream
 from exchanges.models import Exchange
 from exchanges.rest import BACKGROUND, RestClient, RestError
-from livermore.commits import Committer
+from livermore.commits import Committer, Relocation
 from livermore.db import db
 from livermore.watched import Watched
 from market_data.backfill import History, NoHistory
 from market_data.models import Checkpoint
 from symbols import services
-from symbols.models import Symbol
+from symbols.services import Member
+from symbols.tiers import Place
 
 log = logging.getLogger(__name__)
 
@@ -83,29 +84,43 @@ class Pool:
         """History, when the exchange has nothing more urgent to answer."""
         return await self._rest.candles(symbol, timeframe, start, end, BACKGROUND)
 
-    async def _follow(self, rows: list[Symbol]) -> str:
+    async def _follow(self, members: list[Member]) -> str:
         async with self._following:
-            wanted = {row.symbol: row for row in rows}
+            wanted = {member.row.symbol: member for member in members}
             gone = [symbol for symbol in self.watched if symbol not in wanted]
-            new = [row for symbol, row in wanted.items() if symbol not in self.watched]
+            new = [member for symbol, member in wanted.items() if symbol not in self.watched]
+            moved = [symbol for symbol in self.watched if symbol in wanted and self._move(symbol, wanted[symbol].place)]
             for symbol in gone:
                 self._leave(symbol)
             if new:
                 await self._join(new)
             self._engine.want(Stream(channel, symbol) for symbol in self.watched for channel in Channel)
-        if new or gone:
+        if new or gone or moved:
+            self._committer.nudge()
             self._on_change()
         return f"{len(self.watched)} symbols, {len(new)} new, {len(gone)} gone"
 
-    async def _join(self, rows: list[Symbol]) -> None:
+    def _move(self, symbol: str, place: Place) -> bool:
+        """Watch a symbol for others than before; its series go on. Whether its keys move."""
+        before = self._committer.naming[symbol]
+        self._committer.naming[symbol] = before._replace(place=place)
+        if before.place.keeper == place.keeper:
+            return False
+        self._committer.keepers[symbol] = place.keeper
+        self._committer.batch.relocations.append(Relocation(symbol, before.place, place))
+        return True
+
+    async def _join(self, members: list[Member]) -> None:
+        rows = [member.row for member in members]
         checkpoints = await db(_checkpoints)(self.exchange.pk, [row.symbol for row in rows])
         since = self._clock() - 2 * TIMEFRAMES["1d"]
         cooldowns = await db(alert_services.cooldowns_stored)(exchange_id=self.exchange.pk, since=since)
-        for row in rows:
+        for row, place in members:
             watched = self.watched[row.symbol] = Watched(row.symbol, self.exchange.timeframes, flags_closes=self._flags_closes)
             for checkpoint in checkpoints.get(row.symbol, []):
                 self._restore(watched, checkpoint)
-            self._committer.naming[row.symbol] = Naming(row.base, row.quote)
+            self._committer.naming[row.symbol] = Naming(row.base, row.quote, place)
+            self._committer.keepers[row.symbol] = place.keeper
         for symbol, timeframe, rule_id, label, candle_time in cooldowns:
             self._committer.evaluator.remember(symbol, timeframe, rule_id, label, candle_time + TIMEFRAMES[timeframe])
         for row in rows:
@@ -123,6 +138,8 @@ class Pool:
 
     def _leave(self, symbol: str) -> None:
         watched = self.watched.pop(symbol)
+        self._committer.keepers.pop(symbol)
+        self._committer.batch.relocations.append(Relocation(symbol, self._committer.naming[symbol].place, None))
         for task in (watched.warming, watched.reading_back):
             if task is not None:
                 task.cancel()

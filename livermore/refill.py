@@ -47,8 +47,10 @@ class Refill:
         self._whole = True
         for watched in list(self._pool.watched.values()):
             for series in watched.started:
-                if not await self._committer.try_redis(store.write_history(self._redis, self._exchange_id, series, [])):
+                if not await self._committer.try_redis(self._committer.write_history(series, [])):
                     return False
+        if not await self._committer.try_redis(self.sweep()):
+            return False
         if not await self._committer.try_redis(self._committer.publisher.ensure_stream()):
             return False
         self._committer.nudge()
@@ -57,11 +59,17 @@ class Refill:
             self._spawn(self.fill(watched))
         return self._whole
 
+    async def sweep(self) -> None:
+        """Remove what stands where nobody keeps it any more."""
+        if gone := await store.sweep(self._redis, self._exchange_id, self._committer.keepers):
+            log.info("%s: removed %d keys that nobody follows any more", self._exchange_id, gone)
+
     async def fill(self, watched: Watched, *, all_of_it: bool = False) -> None:
         """Fetch the candles of a symbol that Redis lacks, or all of them."""
         for series in watched.started:
             try:
-                held = await store.count_candles(self._redis, self._exchange_id, watched.symbol, series.timeframe)
+                keeper = self._committer.keepers.get(watched.symbol)
+                held = await store.count_candles(self._redis, self._exchange_id, watched.symbol, series.timeframe, keeper)
             except FAILURES:
                 self.lost()
                 return

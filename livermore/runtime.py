@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterable
 from itertools import groupby
 from typing import Any
 
+from django.db import Error as DatabaseError
 from redis.asyncio import Redis
 
 from alerts import services
@@ -34,6 +35,7 @@ from exchanges.models import Exchange
 from exchanges.pacing import Backoff
 from exchanges.rest import NORMAL, URGENT, RestClient, RestError
 from exchanges.status import Status
+from livermore import positions
 from livermore.commits import Committer, HistoryWrite
 from livermore.db import db
 from livermore.pool import Pool
@@ -50,6 +52,7 @@ log = logging.getLogger(__name__)
 TICKER_INTERVAL = 0.25
 """Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
+_HOUR = TIMEFRAMES["1h"]
 
 
 class Connector:
@@ -67,6 +70,8 @@ class Connector:
         self._adapter, limits = exchange.protocol, exchange.effective_limits
         self._tasks = asyncio.TaskGroup()
         self._last_day = 0
+        self._next_hour = 0
+        self._reading_positions = asyncio.Lock()
         self._troubled = False
         self._tickers: dict[str, tuple[Ticker, int]] = {}
         self._connections: dict[int, Lifecycle] = {}
@@ -108,6 +113,9 @@ class Connector:
             tasks.create_task(self._committer.run(), name="commit")
             tasks.create_task(self._refill.run(), name="refill")
             await self._pool.update(await self._reach())
+            await self._committer.try_redis(self._refill.sweep())
+            self._next_hour = self.clock // _HOUR * _HOUR + _HOUR
+            self._spawn(self._follow_the_positions())
             tasks.create_task(self._engine.run(), name="engine")
             tasks.create_task(self._check_forever(), name="check")
             tasks.create_task(self._put_tickers_out(), name="tickers")
@@ -142,8 +150,24 @@ class Connector:
         """A day has closed: its volumes may make another Tier 1. The feed drives this, not a clock of ours."""
         try:
             log.info("%s: a day has closed: %s", self.exchange.pk, await self.resync())
-        except RestError as error:
+        except (RestError, DatabaseError) as error:
             log.warning("%s: the symbols could not be read again: %s", self.exchange.pk, error)
+
+    async def positions(self, user_id: int | None = None) -> str:
+        """Read what users hold, with their own keys, and follow."""
+        said = await positions.sync(self.exchange, self._rest, user_id=user_id)
+        await self.reload()
+        return said
+
+    async def _follow_the_positions(self) -> None:
+        """At the start, and when an hour has closed; one that takes longer than an hour is not overtaken."""
+        if self._reading_positions.locked():
+            return
+        async with self._reading_positions:
+            try:
+                log.info("%s: %s", self.exchange.pk, await self.positions())
+            except DatabaseError as error:
+                log.warning("%s: the positions could not be followed: %s", self.exchange.pk, error)
 
     async def backfill(self) -> str:
         """Fill every series in Redis again from the exchange."""
@@ -273,8 +297,15 @@ class Connector:
                 self._last_day = advance.bar.open_time
                 self._spawn(self._follow_the_volumes())
             if not recovered:
+                self._note_the_hour(advance.bar.open_time + series.step)
                 value = store.indicator_value(series, advance.current)
                 batch.closes.append(store.Close(series.symbol, series.timeframe, advance.bar, value))
+
+    def _note_the_hour(self, closed_at: int) -> None:
+        """What users hold is read again once an hour, when its candles close: the feed drives this, not a clock of ours."""
+        if closed_at >= self._next_hour:
+            self._next_hour = closed_at // _HOUR * _HOUR + _HOUR
+            self._spawn(self._follow_the_positions())
 
     def _on_history(self, watched: Watched, history: History) -> None:
         """A warm-up ended: evaluate what was missed, then what closed meanwhile."""
@@ -337,10 +368,6 @@ class Connector:
     def _on_leave(self, symbol: str) -> None:
         self._tickers.pop(symbol, None)
         self._states.forget(symbol)
-        self._spawn(self._forget(symbol))
-
-    async def _forget(self, symbol: str) -> None:
-        await self._committer.try_redis(store.forget(self._redis, self.exchange.pk, symbol, TIMEFRAMES))
 
     def _on_pool_change(self) -> None:
         self.status.symbols = len(self.watched)

@@ -29,6 +29,10 @@ ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEMO else
 DATA_DIR = Path(env.str("LIVERMORE_DATA_DIR", str(BASE_DIR / "var"))).expanduser()
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 REDIS_URL = env.str("REDIS_URL", "")
+SYSTEM_USER = env.str("LIVERMORE_SYSTEM_USER", "")
+"""For whom `runexchange` runs where --user names nobody."""
+MARKET_CAP_URL = env.str("MARKET_CAP_URL", "")
+"""Where market caps come from, in CoinGecko's public shape; empty: they are not known."""
 
 if _problems := unsafe_settings(
     demo=DEMO,
@@ -173,7 +177,7 @@ if not DEMO:
     CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS]
 
 REST_FRAMEWORK = {
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["livermore.permissions.ByRight"],
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend", "rest_framework.filters.OrderingFilter"],

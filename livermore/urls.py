@@ -5,23 +5,40 @@ from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
-from rest_framework.routers import DefaultRouter
+from rest_framework.routers import APIRootView, DefaultRouter
 
 from alerts.api import AlertViewSet
 from alerts.views import dashboard
 from exchanges.api import ExchangeViewSet
 from livermore import views
+from livermore.permissions import LOGGED_IN
 from market_data.api import CandlesView
-from symbols.api import SymbolViewSet
+from symbols.account_api import OwnExchangeViewSet, SettingsView
+from symbols.api import OwnSymbolViewSet, PositionViewSet, SymbolViewSet
 
-router = DefaultRouter()
+
+class Root(APIRootView):
+    """The endpoints."""
+
+    rights = {"GET": LOGGED_IN}
+
+
+class Router(DefaultRouter):
+    APIRootView = Root
+
+
+router = Router()
 router.include_format_suffixes = False
 router.register("exchanges", ExchangeViewSet)
 router.register("symbols", SymbolViewSet)
 router.register("alerts", AlertViewSet)
+router.register("my/symbols", OwnSymbolViewSet, basename="own-symbol")
+router.register("my/positions", PositionViewSet, basename="position")
+router.register("my/exchanges", OwnExchangeViewSet, basename="own-exchange")
 
 api: list[URLPattern | URLResolver] = [
     path("exchanges/<str:exchange_id>/symbols/<path:symbol>/candles/", CandlesView.as_view(), name="candles"),
+    path("my/settings/", SettingsView.as_view(), name="own-settings"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", login_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),
     path("", include(router.urls)),

@@ -14,6 +14,7 @@ from django.urls import Resolver404, resolve, reverse_lazy
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 from rest_framework.exceptions import NotFound
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -74,6 +75,7 @@ class PasswordChange(SuccessMessageMixin, PasswordChangeView):
 class ApiNotFound(APIView):
     """Everything under /api/ that is no endpoint: JSON, for whoever is logged in."""
 
+    permission_classes = [IsAuthenticated]
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

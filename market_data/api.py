@@ -16,7 +16,8 @@ from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange
 from livermore import bus, keys
 from market_data import store
-from symbols.models import Symbol
+from symbols.models import Symbol, Tier
+from symbols.wants import keeper_for
 
 
 class QuerySerializer(serializers.Serializer):
@@ -61,6 +62,8 @@ class SeriesSerializer(serializers.Serializer):
 class CandlesView(APIView):
     """Candles of a symbol and its MACD-V. The symbol is the exchange's own spelling, slashes included."""
 
+    rights = {"GET": "symbols.view_symbol"}
+
     @extend_schema(
         operation_id="candles_retrieve",
         parameters=[QuerySerializer, OpenApiParameter("symbol", OpenApiTypes.STR, OpenApiParameter.PATH)],
@@ -70,34 +73,42 @@ class CandlesView(APIView):
         exchange = exchange_or_404(exchange_id)
         query = QuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        _require_symbol(exchange, symbol)
+        row = _symbol(exchange, symbol)
         try:
-            return Response(_series(exchange.pk, symbol, user_id=request.user.pk, **query.validated_data))
+            return Response(_series(row, request.user.pk, **query.validated_data))
         except bus.FAILURES as error:
             raise RedisUnavailable from error
 
 
-def _require_symbol(exchange: Exchange, symbol: str) -> None:
+def _symbol(exchange: Exchange, symbol: str) -> Symbol:
     # PostgreSQL refuses a NUL in a text; no symbol has one.
-    if "\0" in symbol or not Symbol.objects.filter(exchange=exchange, symbol=symbol).exists():
+    row = None if "\0" in symbol else Symbol.objects.filter(exchange=exchange, symbol=symbol).first()
+    if row is None:
         raise NotFound(f"{exchange.pk} lists no {symbol!r}: /api/symbols/?exchange={exchange.pk} has its symbols, in its own spelling.")
+    return row
 
 
-def _series(exchange_id: str, symbol: str, *, timeframe: str, limit: int, user_id: int) -> dict[str, Any]:
+def _series(row: Symbol, user_id: int, *, timeframe: str, limit: int) -> dict[str, Any]:
+    exchange_id, symbol = row.exchange_id, row.symbol
+    keeper = keeper_for(user_id=user_id, row=row)
+    hidden = row.tier == Tier.OVERFLOW and keeper is None
     return {
         "exchange_id": exchange_id,
         "symbol": symbol,
         "timeframe": timeframe,
-        **_state(exchange_id, symbol),
-        "candles": store.read_candles(exchange_id, symbol, timeframe, limit=limit, user_id=user_id),
-        "indicator": store.read_indicator(exchange_id, symbol, timeframe, user_id=user_id),
+        **(_NOT_WATCHED if hidden else _state(exchange_id, symbol)),
+        **store.read_series(exchange_id, symbol, timeframe, limit=limit, keeper=keeper)._asdict(),
     }
+
+
+_NOT_WATCHED = {"state": "offline", "reason": "no process follows this symbol"}
+"""Also where it is followed for other users only: what they want is not told."""
 
 
 def _state(exchange_id: str, symbol: str) -> dict[str, str]:
     """What the connector last said about the symbol: data nobody keeps current must not look live."""
     value = bus.sync().hget(keys.exchange_states(exchange_id), symbol)
     if value is None:
-        return {"state": "offline", "reason": "no process follows this symbol"}
+        return _NOT_WATCHED
     said = json.loads(value)
     return {"state": said["state"], "reason": said.get("reason", "")}

@@ -4,13 +4,13 @@ Redis is a cache for everybody to share: what is lost there is filled in again f
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from exchanges.events import Ticker
+from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Ticker
 from livermore import bus, keys
 from market_data.candles import Bar
 from market_data.macdv import Reading
@@ -19,6 +19,8 @@ from market_data.series import Series
 KEPT = 1000
 """Newest candles kept a series."""
 TICKER_TTL = 60
+OVERFLOW_TTL = 86_400
+"""Seconds after which the overflow keys of a user go, unless they are written."""
 _BATCH = 200
 
 
@@ -29,6 +31,20 @@ class Close(NamedTuple):
     timeframe: str
     bar: Bar
     indicator: dict[str, Any]
+
+
+class Keys(NamedTuple):
+    """Where a series stands: under everybody's keys, or under those of the user who keeps it (DATA-03)."""
+
+    candles: str
+    indicator: str
+
+
+def keys_of(exchange_id: str, symbol: str, timeframe: str, keeper: int | None) -> Keys:
+    """``keeper``: the user under whose overflow keys the symbol stands; None for Tier 1."""
+    if keeper is None:
+        return Keys(keys.candles(exchange_id, symbol, timeframe), keys.indicator(exchange_id, symbol, timeframe))
+    return Keys(keys.user_candles(keeper, exchange_id, symbol, timeframe), keys.user_indicator(keeper, exchange_id, symbol, timeframe))
 
 
 def indicator_value(series: Series, reading: Reading) -> dict[str, Any]:
@@ -54,14 +70,30 @@ def candle_value(bar: Bar) -> list[float]:
     return [bar.open_time, bar.open, bar.high, bar.low, bar.close, bar.volume, int(bar.synthetic)]
 
 
-async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]) -> None:
-    """Write closed candles and their indicators; readable by everybody when it returns."""
+async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], keepers: Mapping[str, int | None] = {}) -> None:
+    """Write closed candles and their indicators; readable by everybody when it returns. ``keepers``: by symbol, see ``keys_of``."""
     for at in range(0, len(closes), _BATCH):
         async with redis.pipeline(transaction=False) as pipe:
             for close in closes[at : at + _BATCH]:
-                _queue_candles(pipe, keys.candles(exchange_id, close.symbol, close.timeframe), [close.bar])
-                pipe.set(keys.indicator(exchange_id, close.symbol, close.timeframe), bus.encode(close.indicator))
+                keeper = keepers.get(close.symbol)
+                names = keys_of(exchange_id, close.symbol, close.timeframe, keeper)
+                _queue_candles(pipe, names.candles, [close.bar])
+                pipe.set(names.indicator, bus.encode(close.indicator), keepttl=keeper is not None)
+                if keeper is not None and _ends_an_hour(close):
+                    _queue_renewal(pipe, exchange_id, close.symbol, keeper)
             await pipe.execute()
+
+
+def _ends_an_hour(close: Close) -> bool:
+    hour = TIMEFRAMES["1h"]
+    return close.timeframe == BASE_TIMEFRAME and (close.bar.open_time + TIMEFRAMES[BASE_TIMEFRAME]) % hour == 0
+
+
+def _queue_renewal(pipe: Pipeline, exchange_id: str, symbol: str, keeper: int) -> None:
+    """All timeframes at once: a daily candle is written once a day, and would be gone just before its next one."""
+    for timeframe in TIMEFRAMES:
+        for name in keys_of(exchange_id, symbol, timeframe, keeper):
+            pipe.expire(name, OVERFLOW_TTL)
 
 
 async def publish_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]) -> None:
@@ -81,13 +113,63 @@ async def publish_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]
             await pipe.execute()
 
 
-async def write_history(redis: Redis, exchange_id: str, series: Series, bars: Sequence[Bar]) -> None:
+async def write_history(redis: Redis, exchange_id: str, series: Series, bars: Sequence[Bar], keeper: int | None = None) -> None:
     """Write a history and the indicator at its end, without publishing."""
+    names = keys_of(exchange_id, series.symbol, series.timeframe, keeper)
     async with redis.pipeline(transaction=False) as pipe:
-        _queue_candles(pipe, keys.candles(exchange_id, series.symbol, series.timeframe), bars[-KEPT:])
-        value = indicator_value(series, series.indicator.reading)
-        pipe.set(keys.indicator(exchange_id, series.symbol, series.timeframe), bus.encode(value))
+        _queue_candles(pipe, names.candles, bars[-KEPT:])
+        pipe.set(names.indicator, bus.encode(indicator_value(series, series.indicator.reading)))
+        if keeper is not None:
+            for name in names:
+                pipe.expire(name, OVERFLOW_TTL)
         await pipe.execute()
+
+
+async def move(redis: Redis, exchange_id: str, symbol: str, *, old: int | None, new: int | None) -> None:
+    """Carry a symbol's series from one place to another. Every reader finds them at one of the two throughout."""
+    for timeframe in TIMEFRAMES:
+        source: Keys = keys_of(exchange_id, symbol, timeframe, old)
+        target: Keys = keys_of(exchange_id, symbol, timeframe, new)
+        rows = await _scored(redis, source.candles)
+        indicator = await redis.get(source.indicator)
+        # What is there already was written since the symbol was given its new place: it is newer.
+        there = set((await _scored(redis, target.candles)).values())
+        carried: dict[Any, float] = {row: score for row, score in rows.items() if score not in there}
+        async with redis.pipeline(transaction=False) as pipe:
+            if carried:
+                pipe.zadd(target.candles, carried)
+            if indicator is not None:
+                pipe.set(target.indicator, indicator, nx=True)
+            if new is not None:
+                for name in target:
+                    pipe.expire(name, OVERFLOW_TTL)
+            for name in source:
+                pipe.unlink(name)
+            await pipe.execute()
+
+
+async def _scored(redis: Redis, name: str) -> dict[bytes, float]:
+    """The members of a sorted set and their scores, in order."""
+    return dict(cast(list[tuple[bytes, float]], await redis.zrange(name, 0, -1, withscores=True)))
+
+
+async def sweep(redis: Redis, exchange_id: str, keepers: Mapping[str, int | None]) -> int:
+    """Remove every series of the exchange that stands where ``keepers`` (of all watched symbols) has none. Returns how many keys.
+
+    What left, or moved, while nobody could tell Redis would otherwise stand still there for ever and look alive.
+    """
+    places = [(symbol, timeframe, keeper) for symbol, keeper in keepers.items() for timeframe in TIMEFRAMES]
+    wanted = {name for place in places for name in keys_of(exchange_id, *place)}
+    anybody = (keys.user_candles("*", exchange_id, "*", "*"), keys.user_indicator("*", exchange_id, "*", "*"))
+    found = []
+    for pattern in (*keys_of(exchange_id, "*", "*", None), *anybody):
+        found += [name async for name in redis.scan_iter(match=pattern, count=1000) if name.decode() not in wanted]
+    for at in range(0, len(found), _BATCH):
+        async with redis.pipeline(transaction=False) as pipe:
+            for name in found[at : at + _BATCH]:
+                pipe.unlink(name)
+            await pipe.execute()
+    return len(found)
 
 
 def _queue_candles(pipe: Pipeline, key: str, bars: Sequence[Bar]) -> None:
@@ -120,31 +202,41 @@ async def write_tickers(redis: Redis, exchange_id: str, tickers: Iterable[tuple[
         await pipe.execute()
 
 
-async def forget(redis: Redis, exchange_id: str, symbol: str, timeframes: Iterable[str]) -> None:
+async def forget(redis: Redis, exchange_id: str, symbol: str, keeper: int | None = None) -> None:
     """Remove what nobody follows any more: a candle that stood still would look like a live one."""
-    names = [keys.ticker(exchange_id, symbol)]
-    for timeframe in timeframes:
-        names += [keys.candles(exchange_id, symbol, timeframe), keys.indicator(exchange_id, symbol, timeframe)]
-    await redis.unlink(*names)
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.unlink(keys.ticker(exchange_id, symbol))
+        for timeframe in TIMEFRAMES:
+            for name in keys_of(exchange_id, symbol, timeframe, keeper):
+                pipe.unlink(name)
+        await pipe.execute()
 
 
-async def count_candles(redis: Redis, exchange_id: str, symbol: str, timeframe: str) -> int:
-    return int(await redis.zcard(keys.candles(exchange_id, symbol, timeframe)))
+async def count_candles(redis: Redis, exchange_id: str, symbol: str, timeframe: str, keeper: int | None = None) -> int:
+    return int(await redis.zcard(keys_of(exchange_id, symbol, timeframe, keeper).candles))
 
 
-def read_candles(exchange_id: str, symbol: str, timeframe: str, *, limit: int = 400, user_id: int | None = None) -> list[list[float]]:
-    """The newest closed candles, oldest first: the shared ones, else that user's own (DATA-04). Raises what Redis raises."""
-    redis = bus.sync()
-    rows = redis.zrange(keys.candles(exchange_id, symbol, timeframe), -limit, -1)
-    if not rows and user_id is not None:
-        rows = redis.zrange(keys.user_candles(user_id, exchange_id, symbol, timeframe), -limit, -1)
-    return [json.loads(cast(bytes, row)) for row in rows]
+class Stored(NamedTuple):
+    """A series as it stands in Redis: closed candles, oldest first, and the indicator of the last one."""
+
+    candles: list[list[float]]
+    indicator: dict[str, Any] | None
 
 
-def read_indicator(exchange_id: str, symbol: str, timeframe: str, *, user_id: int | None = None) -> dict[str, Any] | None:
-    """The indicator of the last closed candle: the shared one, else that user's own (DATA-04). Raises what Redis raises."""
-    redis = bus.sync()
-    value = redis.get(keys.indicator(exchange_id, symbol, timeframe))
-    if value is None and user_id is not None:
-        value = redis.get(keys.user_indicator(user_id, exchange_id, symbol, timeframe))
-    return None if value is None else json.loads(value)
+def read_series(exchange_id: str, symbol: str, timeframe: str, *, limit: int = 400, keeper: int | None = None) -> Stored:
+    """The one way to read a series (DATA-04): the shared keys first, then the overflow keys.
+
+    ``keeper``: ``symbols.services.keeper_for`` of the reader and the symbol; None for who may read shared keys only. Raises what Redis
+    raises.
+    """
+    places = [None] if keeper is None else [None, keeper, None]  # the first one again: it may have moved there meanwhile
+    pipe = bus.sync().pipeline(transaction=False)
+    for one in places:
+        names = keys_of(exchange_id, symbol, timeframe, one)
+        pipe.zrange(names.candles, -limit, -1)
+        pipe.get(names.indicator)
+    answers = iter(pipe.execute())
+    for rows, indicator in zip(answers, answers, strict=True):
+        if rows or indicator is not None:
+            return Stored([json.loads(cast(bytes, row)) for row in rows], None if indicator is None else json.loads(indicator))
+    return Stored([], None)

@@ -49,9 +49,9 @@ async def _answer(exchange_ids: tuple[str, ...], ok: bool, said: list[tuple[str,
     # A layer of its own, as another process has: one layer cannot receive on two event loops.
     layer = RedisChannelLayer(**settings.CHANNEL_LAYERS["default"]["CONFIG"])
 
-    async def handle(exchange_id: str, action: str, by: str) -> control.Answer:
-        said.append((exchange_id, action, by))
-        return control.Answer(ok, f"{action} done" if ok else f"{action} refused")
+    async def handle(command: control.Command) -> control.Answer:
+        said.append((command.exchange_id, command.action, command.by))
+        return control.Answer(ok, f"{command.action} done" if ok else f"{command.action} refused")
 
     try:
         channel = await layer.new_channel()

@@ -8,7 +8,7 @@ from django.db import connection
 
 from exchanges.seeds import ROWS, exchanges_seed
 
-SEEDS = ("exchanges.migrations.0002_groups", "alerts.migrations.0002_default_rule")
+SEEDS = ("exchanges.migrations.0002_groups", "exchanges.migrations.0004_roles", "alerts.migrations.0002_default_rule")
 
 
 KNOWN = ", ".join(sorted(ROWS, key=lambda slug: (ROWS[slug].get("is_sandbox", False), ROWS[slug]["name"])))

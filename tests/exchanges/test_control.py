@@ -9,7 +9,7 @@ import pytest
 from channels.layers import channel_layers, get_channel_layer
 
 from exchanges import control
-from exchanges.control import Answer, Handler, request
+from exchanges.control import Answer, Command, Handler, request
 from livermore import bus, keys
 from tests.conftest import Valkey
 from tests.hosting import say_status
@@ -37,8 +37,8 @@ class Said:
         self.answer = answer
         self.commands: list[tuple[str, str, str]] = []
 
-    async def __call__(self, exchange_id: str, action: str, by: str) -> Answer | None:
-        self.commands.append((exchange_id, action, by))
+    async def __call__(self, command: Command) -> Answer | None:
+        self.commands.append((command.exchange_id, command.action, command.by))
         return self.answer
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.models import AlertRule
 from exchanges import control
-from exchanges.control import Answer
+from exchanges.control import Answer, Command
 from exchanges.lease import Lease
 from exchanges.models import Exchange
 from exchanges.sandbox.venues import BINANCE, COINBASE
@@ -125,10 +125,10 @@ async def test_a_second_process_waits_and_answers_nothing_until_the_first_is_gon
         waiting = asyncio.create_task(second.run())
         for _ in range(3):
             await world.advance()
-        assert await second.handle("start", "a test") is None
-        assert await second.handle("stop", "a test") is None
+        assert await second.handle(Command(BINANCE_ID, "start", "a test")) is None
+        assert await second.handle(Command(BINANCE_ID, "stop", "a test")) is None
         assert second.connector is None
-        assert await first.handle("start", "a test") == Answer(True, "already running")
+        assert await first.handle(Command(BINANCE_ID, "start", "a test")) == Answer(True, "already running")
         before = [alert.uid for alert in await world.alerts(BINANCE_ID)]
 
         await end(world.running[BINANCE_ID])
@@ -136,7 +136,7 @@ async def test_a_second_process_waits_and_answers_nothing_until_the_first_is_gon
         await until(lambda: second.connector, "the second to take over")
         for _ in range(3):
             await world.advance()
-        assert await second.handle("start", "a test") == Answer(True, "already running")
+        assert await second.handle(Command(BINANCE_ID, "start", "a test")) == Answer(True, "already running")
         after = await world.alerts(BINANCE_ID)
         assert [alert.uid for alert in after][: len(before)] == before
         assert len({alert.uid for alert in after}) == len(after)
@@ -158,7 +158,7 @@ async def test_a_process_that_lost_its_lease_steps_back_and_takes_it_again_when_
         async with asyncio.timeout(10):
             while first.connector is not None:  # noqa: ASYNC110  (every turn of the loop counts)
                 await asyncio.sleep(0)
-        assert await first.handle("start", "a test") is None, "not even while it is stepping back"
+        assert await first.handle(Command(BINANCE_ID, "start", "a test")) is None, "not even while it is stepping back"
         await until(lambda: world.sandbox.counters[BINANCE_ID]["open"] == 0, "the end of its connection")
         assert (await status(world))["state"] != "idle", "the status belongs to whoever holds the lease"
 

@@ -77,6 +77,22 @@ async def test_what_people_decide_about_symbols_reaches_it_on_the_same_connectio
         assert world.sandbox.counters[venue.id]["connects"] == 1
 
 
+async def test_a_symbol_that_leaves_while_its_candles_wait_for_the_database_leaves_nothing_behind(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        connector = world.connectors[BINANCE_ID]
+        await db(rename)(Checkpoint._meta.db_table, "elsewhere")
+        world.clock.advance(STEP)
+        await until(lambda: "the database did not take a batch" in connector.status.error, "word of the database")
+        await db(Symbol.objects.filter(symbol="BTCUSDT").update)(policy=Policy.EXCLUDED)
+        assert await connector.reload() == "3 symbols, 0 new, 1 gone"
+
+        await db(rename)("elsewhere", Checkpoint._meta.db_table)
+        await world.settled()
+        await world.advance()
+        assert await world.redis.keys(f"*:{BINANCE_ID}:BTCUSDT*") == []
+
+
 async def test_a_symbol_that_comes_back_goes_on_from_its_checkpoint(redis_url: str) -> None:
     async with simulated([COINBASE]) as world:
         await world.host(COINBASE_ID)
@@ -168,7 +184,8 @@ async def test_a_symbol_without_its_close_is_stale_then_a_gap_and_fires_nothing_
         assert await wait_for(world, COINBASE_ID, "ETH-USD", "live") == ""
         fault = world.sandbox.faults.set("rest-behind", symbol="ETH-USD", candles=3)
 
-        world.clock.advance(STEP + 25_000)
+        await shown(world, "ETH-USD", before + STEP)
+        world.clock.advance(before + 2 * STEP + 40_000 - world.clock.now())
         reason = await wait_for(world, COINBASE_ID, "ETH-USD", "stale")
         assert reason.startswith("no final candle for ")
         assert await wait_for(world, COINBASE_ID, "BTC-USD", "live") == ""
@@ -180,6 +197,15 @@ async def test_a_symbol_without_its_close_is_stale_then_a_gap_and_fires_nothing_
         world.sandbox.faults.clear(id=fault.id)
         await world.settled()
         assert await wait_for(world, COINBASE_ID, "ETH-USD", "live") == ""
+
+
+async def shown(world: World, symbol: str, open_time: int) -> None:
+    """Let the market run until the stream has shown a trade in that candle: what was never seen may be an interval without any."""
+    book = world.connectors[COINBASE_ID].watched[symbol].book
+    while open_time not in book.traded:
+        assert world.clock.now() < open_time + STEP, "a whole interval without a frame"
+        world.clock.advance(5_000)
+        await asyncio.sleep(0.02)
 
 
 async def test_a_database_that_refuses_is_waited_for_and_nothing_is_published_meanwhile(redis_url: str) -> None:

@@ -188,7 +188,7 @@ async def test_what_nobody_follows_any_more_goes_and_the_rest_stays(redis: Redis
             series.advance(bar(0))
             await store.write_history(redis, "coinbase", series, [bar(0)])
         await store.write_tickers(redis, "coinbase", [(Ticker(symbol, 1.0), T0)])
-    await store.forget(redis, "coinbase", "BTC-USD", TIMEFRAMES)
+    await store.forget(redis, "coinbase", "BTC-USD")
 
     assert await redis.keys("*BTC-USD*") == []
     assert len(await redis.keys("*ETH-USD*")) == 11

@@ -8,7 +8,7 @@ def market(symbol: str, volume: float | None, *, price: float = 1.0, alias_of: s
 
 
 def ranks(markets: list[SymbolInfo]) -> dict[str, int | None]:
-    return {info.symbol: rank for info, rank in ranked(markets)}
+    return {info.symbol: rank for info, rank, _ in ranked(markets)}
 
 
 def chosen(markets: list[SymbolInfo], top_n: int, members: set[str] = frozenset(), policies: dict[str, str] | None = None) -> list[str]:  # type: ignore[assignment]

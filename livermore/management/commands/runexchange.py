@@ -1,7 +1,8 @@
-"""``runexchange [EXCHANGE…] [--autostart EXCHANGE]…``: host exchanges, idle until told to start."""
+"""``runexchange [EXCHANGE…] [--autostart EXCHANGE]… [--user NAME]``: host exchanges, idle until told to start."""
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from livermore import entry
@@ -12,7 +13,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("exchanges", nargs="*", metavar="EXCHANGE", help="what to host; all active exchanges by default")
+        parser.add_argument(
+            "--user",
+            default=settings.SYSTEM_USER,
+            metavar="NAME",
+            help="run for this user, unattended: hosts what the user watches where no exchange is named (default: LIVERMORE_SYSTEM_USER)",
+        )
         parser.add_argument("--autostart", action="append", default=[], metavar="EXCHANGE", help="start this one at once; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        entry.run_exchanges(options["exchanges"], options["autostart"], out=self.stdout)
+        entry.run_exchanges(options["exchanges"], options["autostart"], user=options["user"], out=self.stdout)

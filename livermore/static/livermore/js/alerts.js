@@ -17,12 +17,16 @@ export const KINDS = {
   reversal: "Reversals",
 };
 
-/** @typedef {{ exchange: string, timeframes: Set<string>, kind: string }} AlertFilter empty means all */
+/** @typedef {{ exchange: string, timeframes: Set<string>, kind: string, mine: boolean }} AlertFilter empty means all */
 
-/** @param {object} alert @param {AlertFilter} filter */
-export function passes(alert, { exchange, timeframes, kind }) {
+/**
+ * @param {object} alert @param {AlertFilter} filter
+ * @param {{ own: Map<string, object>, settings: { timeframes: string[] } | null }} reader without a choice of timeframes, those of the settings
+ */
+export function passes(alert, { exchange, timeframes, kind, mine }, { own, settings }) {
   if (exchange && alert.source_exchange_id !== exchange) return false;
-  if (timeframes.size && !timeframes.has(alert.timeframe)) return false;
+  if (timeframes.size ? !timeframes.has(alert.timeframe) : settings && !settings.timeframes.includes(alert.timeframe)) return false;
+  if (mine && !own.has(`${alert.source_exchange_id}|${alert.symbol}`)) return false;
   if (kind === "up" || kind === "down") return alert.direction === kind;
   return !kind || alert.trigger_label.startsWith(`${kind}_`);
 }

@@ -12,6 +12,7 @@ import { readFilters, writeFilters } from "./query.js";
 import { Feed } from "./socket.js";
 import { apply, behind, initialState, reduce } from "./state.js";
 import { recall, remember } from "./storage.js";
+import { followSettings } from "./theme.js";
 import { TopBar, paintNotice } from "./topbar.js";
 
 const CATCH_UP = 1_000; // what is on its way arrives within this; what is not has to be asked for
@@ -21,7 +22,7 @@ const page = document.body.dataset;
 const mayControl = page.mayControl === "yes";
 const state = initialState();
 const filters = readFilters(location.search);
-const view = { query: filters.query, exchanges: filters.exchanges, sort: filters.sort, pins: recallPins() };
+const view = { query: filters.query, exchanges: filters.exchanges, mine: filters.mine, sort: filters.sort, pins: recallPins() };
 /** uids of alerts that have come and have not been on the screen. */
 const unseen = new Set();
 /** What has changed since the last frame was drawn. */
@@ -111,16 +112,23 @@ function take(message) {
     return;
   }
   apply(state, changes);
+  if (changes.settings) follow(changes.settings);
   if (changes.at) synchronize(changes.at);
   // The server itself missed messages: nobody knows which.
   if (message.resync) feed.hello();
   for (const alert of changes.fresh ?? []) unseen.add(alert.uid);
   if (changes.restarted?.length) tellOfRestart(changes.restarted);
   for (const key of changes.rows?.keys() ?? []) changed.rows.add(key);
-  changed.structure ||= message.type === "symbols";
+  changed.structure ||= message.type === "symbols" || message.type === "account";
   changed.exchanges ||= Boolean(changes.exchanges);
   changed.alerts ||= Boolean(changes.alerts);
   changed.whole ||= Boolean(changes.whole);
+}
+
+/** What the reader set, also in another tab or on another machine. */
+function follow(settings) {
+  followSettings(settings);
+  matrix.setTimeframes(settings.timeframes);
 }
 
 /** The list could not be continued: never pass a part of it off as the whole. @param {string[]} ids */
@@ -177,7 +185,7 @@ function drawEmpty() {
   byId("matrix-empty").hidden = !noRows;
   byId("matrix-table").hidden = noRows;
   byId("feed-empty").hidden = !noAlerts;
-  if (noRows) paintEmptyMatrix(byId("matrix-empty"), state, steps, Boolean(view.query || view.exchanges.size));
+  if (noRows) paintEmptyMatrix(byId("matrix-empty"), state, steps, Boolean(view.query || view.exchanges.size || view.mine));
   if (noAlerts) paintEmptyFeed(byId("feed-empty"), state, steps, isFiltered(filters.alerts));
 }
 
@@ -216,7 +224,23 @@ const paintAlertKind = choice(byId("alert-kind"), (value) => {
   filterAlerts();
 });
 
+const paintMine = toggles(byId("matrix-mine"), chosenIf(view.mine), () => {
+  view.mine = !view.mine;
+  filterMatrix();
+});
+const paintAlertMine = toggles(byId("alert-mine"), chosenIf(filters.alerts.mine), () => {
+  filters.alerts.mine = !filters.alerts.mine;
+  filterAlerts();
+});
+
+function chosenIf(mine) {
+  return new Set(mine ? ["mine"] : []);
+}
+
 function drawControls() {
+  const mine = state.own.size || view.mine || filters.alerts.mine ? [["mine", "Mine"]] : [];
+  paintMine(mine);
+  paintAlertMine(mine);
   const names = [...state.exchanges.values()].map((card) => [card.exchange_id, card.name]);
   const listed = new Set([...state.rows.values()].map((row) => row.exchange_id));
   const chosen = ([id]) => view.exchanges.has(id) || (listed.size > 1 && listed.has(id));
@@ -226,8 +250,8 @@ function drawControls() {
   paintAlertKind(KIND_OPTIONS, filters.alerts.kind);
 }
 
-function isFiltered({ exchange, timeframes, kind }) {
-  return Boolean(exchange || timeframes.size || kind);
+function isFiltered({ exchange, timeframes, kind, mine }) {
+  return Boolean(exchange || timeframes.size || kind || mine);
 }
 
 function filterMatrix() {
@@ -245,6 +269,8 @@ function filterAlerts() {
 function clearFilters() {
   byId("search").value = view.query = "";
   view.exchanges.clear();
+  if (view.mine) byId("matrix-mine").querySelector("button")?.click();
+  if (filters.alerts.mine) byId("alert-mine").querySelector("button")?.click();
   Object.assign(filters.alerts, { exchange: "", kind: "" });
   filters.alerts.timeframes.clear();
   filterMatrix();
@@ -252,7 +278,7 @@ function clearFilters() {
 }
 
 function keepFilters() {
-  const written = writeFilters({ query: view.query, exchanges: view.exchanges, sort: view.sort, alerts: filters.alerts, pane: page.tab });
+  const written = writeFilters({ ...view, alerts: filters.alerts, pane: page.tab });
   history.replaceState(null, "", location.pathname + written);
 }
 

@@ -61,7 +61,7 @@ export class AlertFeed {
 
   /** @param {boolean} [asked] the reader did it: also where the list is held */
   refresh(asked = false) {
-    this.passing = this.state.alerts.filter((alert) => passes(alert, this.filter));
+    this.passing = this.state.alerts.filter((alert) => passes(alert, this.filter, this.state));
     if (asked || !this.drawn || !this.shown.length || !this.held) this.shown = this.passing.slice(0, this.limit);
     else this.keep();
     this.draw();

@@ -82,12 +82,30 @@ export function ago(milliseconds) {
   return milliseconds < 1000 ? "now" : `${duration(milliseconds)} ago`;
 }
 
-const two = (value) => String(value).padStart(2, "0");
+/** The reader's time zone: what the reader set, else the browser's. */
+let zone = undefined;
+
+/** @param {string} name such as Europe/Berlin; "" for the browser's own */
+export function setZone(name) {
+  try {
+    zone = name ? new Intl.DateTimeFormat("en-GB", { timeZone: name }).resolvedOptions().timeZone : undefined;
+  } catch {
+    zone = undefined; // this browser does not know it
+  }
+}
+
+const PARTS = { hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+
+/** Date and time of that moment in the reader's zone, by name. */
+function parts(at) {
+  const format = new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZone: zone, timeZoneName: "short" });
+  return Object.fromEntries(format.formatToParts(at).map(({ type, value }) => [type, value]));
+}
 
 /** Hours, minutes and seconds in the reader's zone. @param {number} at */
 export function clockTime(at) {
-  const time = new Date(at);
-  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+  const { hour, minute, second } = parts(at);
+  return `${hour}:${minute}:${second}`;
 }
 
 function utc(at) {
@@ -95,20 +113,20 @@ function utc(at) {
 }
 
 function local(at) {
-  const time = new Date(at);
-  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${clockTime(at)} ${zoneName(at)}`;
+  const { year, month, day, timeZoneName } = parts(at);
+  return `${year}-${month}-${day} ${clockTime(at)} ${timeZoneName}`;
 }
 
 /** The exact time, in UTC and in the reader's zone; once where these are the same. @param {number | null | undefined} at */
 export function exactTime(at) {
   if (!isNumber(at)) return "–";
-  return new Date(at).getTimezoneOffset() === 0 ? utc(at) : `${utc(at)}\n${local(at)}`;
+  const here = local(at);
+  return here.startsWith(utc(at).slice(0, -4)) ? utc(at) : `${utc(at)}\n${here}`;
 }
 
 /** The reader's zone, e.g. "CET" or "GMT+2". */
 export function zoneName(at = Date.now()) {
-  const parts = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(at);
-  return parts.find((part) => part.type === "timeZoneName")?.value ?? "";
+  return parts(at).timeZoneName ?? "";
 }
 
 /** @param {number} count @param {string} noun */

@@ -24,7 +24,8 @@ export function createRow() {
   const parts = {
     pin,
     badge,
-    symbol: cell("symbol"),
+    symbolName: h("span", { class: "name" }),
+    mine: h("span", { class: "mine" }),
     exchangeName: h("span", { class: "name" }),
     stateIcon: icon("state-unknown"),
     stateWord: h("span", { class: "word state-word" }),
@@ -33,6 +34,7 @@ export function createRow() {
     volume: cell("volume"),
     stages: Object.fromEntries(TIMEFRAMES.map((timeframe) => [timeframe, createStage(timeframe)])),
   };
+  parts.symbol = cell("symbol", parts.symbolName, parts.mine);
   parts.exchange = cell("exchange", parts.exchangeName, badge);
   parts.state = cell("state", parts.stateIcon, parts.stateWord);
   const stages = Object.values(parts.stages).map((stage) => stage.cell);
@@ -51,9 +53,12 @@ function createStage(timeframe) {
 /**
  * Write ``row`` into ``entry``, touching only what differs from what is there.
  * @param {ReturnType<typeof createRow>} entry @param {string} key @param {object} row @param {object | undefined} card @param {number} now
+ * @param {object} [own] the OwnSymbol of the row, where the reader holds or added it
  */
-export function paintRow(entry, key, row, card, now) {
+export function paintRow(entry, key, row, card, now, own) {
   const before = entry.key === key ? entry.row : null;
+  setText(entry.mine, own ? (own.quantity === null ? "added" : "held") : "");
+  set(entry.mine, "title", own ? ownText(own, row) : null);
   if (before === row && entry.card === card) return;
   Object.assign(entry, { key, row, card });
   if (!before) paintNames(entry, key, row);
@@ -68,7 +73,7 @@ export function paintRow(entry, key, row, card, now) {
 
 function paintNames(entry, key, row) {
   entry.element.dataset.key = key;
-  setText(entry.symbol, row.symbol);
+  setText(entry.symbolName, row.symbol);
   set(entry.pin, "aria-label", `Pin ${row.symbol}`);
 }
 
@@ -105,6 +110,15 @@ function paintStage(stage, reading, before) {
   setText(stage.fraction, fraction && `.${fraction}`);
   set(stage.cell, "data-unseeded", reading && !reading.seeded);
   if (before && reading && reading.t !== before.t) flash(stage.cell, "news");
+}
+
+/** What the reader has of it. @param {object} own @param {object} row */
+export function ownText(own, row) {
+  const held = own.quantity === null ? [] : [`You hold ${exact(own.quantity)} ${row.base}`];
+  const worth = held.length && row.price ? [`worth ${compact(own.quantity * row.price)} ${row.quote}`] : [];
+  const added = own.added ? ["you added it"] : [];
+  const tier = row.tier === 2 ? "Not in Tier 1: watched for you." : "In Tier 1: watched for everybody.";
+  return `${[...held, ...worth, ...added].join(", ")}. ${tier}`;
 }
 
 /** What a cell says on hover; "" where it says all already. @param {Element} element @param {ReturnType<typeof createRow>} entry */

@@ -50,7 +50,7 @@ export class Matrix {
   buildHead() {
     this.sorters = new Map();
     for (const [by, label, name] of COLUMNS) {
-      const cell = h("span", { class: `cell ${name}`, role: "columnheader" });
+      const cell = h("span", { class: `cell ${name}`, role: "columnheader", "data-timeframe": TIMEFRAMES.includes(by) ? by : null });
       if (by) {
         const button = h("button", { type: "button", class: "sorter" }, label);
         button.addEventListener("click", () => this.sortBy(by));
@@ -121,6 +121,14 @@ export class Matrix {
     this.render();
   }
 
+  /** Show the columns of these timeframes. @param {string[]} timeframes */
+  setTimeframes(timeframes) {
+    const hidden = TIMEFRAMES.filter((timeframe) => !timeframes.includes(timeframe));
+    set(this.table, "data-without", hidden.join(" ") || null);
+    this.table.style.setProperty("--timeframes", String(TIMEFRAMES.length - hidden.length));
+    this.render();
+  }
+
   /** Heights come from the style sheet: they differ by pointer, width and zoom. */
   measure() {
     const row = this.entries.values().next().value;
@@ -174,7 +182,7 @@ export class Matrix {
       this.entries.set(key, entry);
     }
     const row = this.state.rows.get(key);
-    paintRow(entry, key, row, this.state.exchanges.get(row.exchange_id), this.now());
+    paintRow(entry, key, row, this.state.exchanges.get(row.exchange_id), this.now(), this.state.own.get(key));
     set(entry.element, "aria-current", key === this.selected || null);
     set(entry.element, "data-open", key === this.open || null);
     set(entry.pin, "aria-pressed", String(this.view.pins.has(key)));

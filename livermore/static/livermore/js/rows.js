@@ -36,6 +36,7 @@ export const SORTABLE = Object.keys(VALUES);
  * @typedef {object} View
  * @property {string} query words, all of which must match
  * @property {Set<string>} exchanges shown ones; empty means all
+ * @property {boolean} mine only what the reader holds or added
  * @property {Set<string>} pins row keys
  * @property {{ by: string, descending: boolean }} sort
  */
@@ -44,12 +45,13 @@ export const SORTABLE = Object.keys(VALUES);
  * Keys of the rows to show, pinned ones first.
  * @param {import("./state.js").State} state @param {View} view @returns {string[]}
  */
-export function order(state, { query, exchanges, pins, sort }) {
+export function order(state, { query, exchanges, mine, pins, sort }) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const value = VALUES[sort.by] ?? VALUES.rank;
   const found = [];
   for (const row of state.rows.values()) {
     if (exchanges.size && !exchanges.has(row.exchange_id)) continue;
+    if (mine && !state.own.has(rowKey(row.exchange_id, row.symbol))) continue;
     const card = state.exchanges.get(row.exchange_id);
     if (!words.every((word) => matches(row, card, word))) continue;
     const key = rowKey(row.exchange_id, row.symbol);

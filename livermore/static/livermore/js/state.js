@@ -11,6 +11,8 @@
  * @property {object[]} alerts newest first
  * @property {Record<string, Position>} positions up to where we have every alert
  * @property {Record<string, Position>} heard the newest position the server has spoken of
+ * @property {Map<string, object>} own rowKey -> OwnSymbol: what the reader holds or added
+ * @property {object | null} settings what the reader set
  */
 
 /**
@@ -24,6 +26,8 @@
  * @property {string[]} [restarted] exchanges whose list could not be continued and is a new one
  * @property {Record<string, Position>} [positions]
  * @property {Record<string, Position>} [heard]
+ * @property {Map<string, object>} [own]
+ * @property {object} [settings]
  * @property {number} [at] the server's time
  */
 
@@ -32,7 +36,7 @@ export const ALERTS_KEPT = 500;
 
 /** @returns {State} */
 export function initialState() {
-  return { loaded: false, exchanges: new Map(), rows: new Map(), alerts: [], positions: {}, heard: {} };
+  return { loaded: false, exchanges: new Map(), rows: new Map(), alerts: [], positions: {}, heard: {}, own: new Map(), settings: null };
 }
 
 /** @param {string} exchangeId @param {string} symbol */
@@ -63,6 +67,8 @@ export function apply(state, changes) {
   if (changes.alerts) state.alerts = changes.alerts;
   if (changes.positions) state.positions = changes.positions;
   if (changes.heard) state.heard = changes.heard;
+  if (changes.own) state.own = changes.own;
+  if (changes.settings) state.settings = changes.settings;
 }
 
 /** The exchanges of which the server has alerts that we have not. @param {State} state */
@@ -117,12 +123,17 @@ function snapshot(state, message) {
   };
 }
 
-function alert(state, message) {
-  const id = message.source_exchange_id;
-  const position = { epoch: message.epoch, id: message.id };
+/** The position of an alert, or of one that is not for this reader: where nothing is missing before it, ours moves on. */
+function numbered(state, { source_exchange_id: id, epoch, id: number }) {
+  const position = { epoch, id: number };
   const changes = {};
   if (isNext(position, state.positions[id])) changes.positions = { ...state.positions, [id]: position };
   if (!state.heard[id] || isAhead(position, state.heard[id])) changes.heard = { ...state.heard, [id]: position };
+  return changes;
+}
+
+function alert(state, message) {
+  const changes = numbered(state, message);
   const known = state.alerts.find((other) => other.uid === message.uid);
   if (!known) Object.assign(changes, { alerts: inserted(state.alerts, message), fresh: [message] });
   else if (message.revised && !known.revised) changes.alerts = state.alerts.map((other) => (other === known ? message : other));
@@ -200,4 +211,8 @@ function positions(state, message) {
   return { heard: { ...state.heard, ...message.top }, at: message.at, ...(changed.size ? { exchanges: changed } : {}) };
 }
 
-const REDUCERS = { snapshot, alert, ticker, candle, exchange, lifecycle, symbols, positions };
+function account(_state, message) {
+  return { own: keyed(message.own), settings: message.settings };
+}
+
+const REDUCERS = { snapshot, account, alert, withheld: numbered, ticker, candle, exchange, lifecycle, symbols, positions };
