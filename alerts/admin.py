@@ -133,6 +133,11 @@ class AlertAdmin(ModelAdmin):
         ("Record", {"fields": ["number", "uid", "rule", "rule_version", "triggered", "published", "delayed", "revised"]}),
     ]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:
+        """An alert that its owners do not share is for them, and for superusers."""
+        rows = super().get_queryset(request)
+        return rows if request.user.is_superuser else rows.visible_to(request.user.pk)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -246,36 +246,40 @@ class ValidatedAgain(ModelAdmin):
             return super().changeform_view(request, *args, **kwargs)
 
 
+class OwnRows(ModelAdmin):
+    """Rows of users: everybody sees their own, superusers those of all."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return rows if request.user.is_superuser else rows.filter(user=request.user)
+
+
 @admin.register(UserExchange)
 @method_decorator(sensitive_post_parameters(*CREDENTIALS), name="changeform_view")
-class UserExchangeAdmin(ValidatedAgain):
+class UserExchangeAdmin(OwnRows, ValidatedAgain):
     form = UserExchangeForm
-    list_display = ["user", "exchange", "is_default", "watch", "credentials"]
+    list_display = ["user", "exchange", "is_default", "watch", "share_overflow", "key_state"]
     list_filter = [("exchange", RelatedDropdownFilter), "is_default", "watch"]
     list_select_related = ["user", "exchange"]
     search_fields = ["user__username", "exchange__name"]
     fieldsets = [
-        (None, {"fields": ["user", "exchange", "is_default", "watch"]}),
+        (None, {"fields": ["user", "exchange", "is_default", "watch", "share_overflow"]}),
         (
             "Credentials",
             {
-                "fields": ["credentials", *CREDENTIALS, "clear_credentials"],
+                "fields": ["credentials", "key_state", "key_error", *CREDENTIALS, "clear_credentials"],
                 "description": "Read-only keys only: Livermore never trades. Public prices need none.",
             },
         ),
     ]
-    readonly_fields = ["credentials"]
+    readonly_fields = ["credentials", "key_state", "key_error"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UserExchange]:
         """Secrets stay in the database: the admin knows only whether there are any."""
-        rows = super().get_queryset(request).defer(*CREDENTIALS).annotate(stored=~Q(api_key="") & ~Q(api_secret=""))
-        return rows if self.sees_everybody(request) else rows.filter(user=request.user)
-
-    def sees_everybody(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("auth.view_user")
+        return super().get_queryset(request).defer(*CREDENTIALS).annotate(stored=~Q(api_key="") & ~Q(api_secret=""))
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "user" and not self.sees_everybody(request):
+        if db_field.name == "user" and not request.user.is_superuser:
             model = db_field.remote_field.model
             kwargs["queryset"], kwargs["initial"] = model.objects.filter(pk=request.user.pk), request.user.pk
         return super().formfield_for_foreignkey(db_field, request, **kwargs)

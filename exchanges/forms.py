@@ -101,6 +101,7 @@ class UserExchangeForm(forms.ModelForm):
         for name in CREDENTIALS:
             if self.cleaned_data.get("clear_credentials") or self.cleaned_data.get(name):
                 setattr(self.instance, name, self.cleaned_data.get(name) or "")
+                self.instance.key_stored()
         return super().save(commit)
 
 

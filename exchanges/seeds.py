@@ -13,7 +13,7 @@ BINANCE_PAGE = "https://www.binance.com/en/trade/{base}_{quote}?type=spot"
 SANDBOX: dict[str, Any] = {
     "limits": {"rest_weight_per_minute": 60_000, "rest_burst": 1_000},
     "timeframes": ALL_TIMEFRAMES,
-    "top_n": 24,
+    "top_n": 20,
     "is_sandbox": True,
 }
 

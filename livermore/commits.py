@@ -26,6 +26,11 @@ from symbols.tiers import Place
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 10.0
+"""Seconds after which a Redis that does not answer counts as away."""
+A_HISTORY = 0.1
+"""Seconds more for each history: a thousand symbols that warm up at once are a lot to write."""
+
 
 class HistoryWrite(NamedTuple):
     """A history for the store."""
@@ -93,7 +98,7 @@ class Committer:
             batch, self.batch = self.batch, Batch()
             checkpoints = [self._checkpoint(series) for series in batch.touched.values()]
             self.publisher.add(await self._store(checkpoints, batch))
-            await self.try_redis(self._write(batch))
+            await self.try_redis(self._write(batch), patience=PATIENCE + len(batch.histories) * A_HISTORY)
             self.commits += 1
 
     def _checkpoint(self, series: Series) -> CheckpointDraft:
@@ -143,10 +148,10 @@ class Committer:
         elif old.keeper != new.keeper:
             await store.move(self._redis, self.exchange_id, symbol, old=old.keeper, new=new.keeper)
 
-    async def try_redis(self, work: Awaitable[None]) -> bool:
+    async def try_redis(self, work: Awaitable[None], *, patience: float = PATIENCE) -> bool:
         """Do something with Redis; tell whether it answered. What was lost is filled in again when it is back."""
         try:
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(patience):
                 await work
         except FAILURES as error:
             if not self._redis_away:

@@ -21,6 +21,7 @@ def unsafe_settings(
     allowed_hosts: Sequence[str],
     redis_url: str,
     log_level: str = "INFO",
+    market_cap_url: str = "",
 ) -> list[str]:
     """The reasons not to start, each with what to do; empty when there is none."""
     problems: list[str] = []
@@ -31,6 +32,9 @@ def unsafe_settings(
     problems += _field_key_problems(field_keys)
     if log_level not in LOG_LEVELS:
         problems.append(f"LOG_LEVEL is {log_level!r}: use one of {', '.join(LOG_LEVELS)}")
+    parts = urlsplit(market_cap_url)
+    if market_cap_url and not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)))):
+        problems.append("MARKET_CAP_URL must be https://, e.g. https://api.coingecko.com/api/v3, or be left out")
     if "*" in allowed_hosts:
         problems.append("ALLOWED_HOSTS may not hold '*': any site could then open our sockets; name the hosts")
     if demo:

@@ -17,11 +17,14 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError
 
-from exchanges.models import Exchange
+from exchanges.models import Exchange, UserExchange
+from exchanges.sandbox.accounts import demo_credentials
 from livermore import embedded
 from livermore.supervisor import Child, Say, Supervisor
 
 SIMULATED = ("coinbase-sandbox", "binance-sandbox")
+BUYS_ON = "binance-sandbox"
+"""Where the demo's user buys, so that signals of the other one show what they are for."""
 SANDBOX_PORTS = (8791, 8792)
 """Where `runsandbox` serves by itself, and where the seeded rows point."""
 READY_SECONDS = 60.0
@@ -46,8 +49,10 @@ def run(*, host: str, port: int, speed: int, installed_in: float, say: Say) -> N
         _migrate()
         settings.STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns where there is none
         login = first_login(settings.DATA_DIR / "demo-login.txt")
+        lend_simulated_keys()
         websocket_port, rest_port = _free_ports(SANDBOX_PORTS)
         point_simulated_exchanges(websocket_port, rest_port)
+        os.environ.setdefault("MARKET_CAP_URL", f"http://127.0.0.1:{rest_port}/coingecko")  # for the children: the sandbox tells them
         supervisor = Supervisor(
             children(host=host, port=port, speed=speed, websocket_port=websocket_port, rest_port=rest_port),
             directory=settings.BASE_DIR,
@@ -100,6 +105,19 @@ def first_login(note: Path) -> str:
     if note.is_file() and superuser.check_password(password := note.read_text().strip()):
         return f"user {name}, password {password}"
     return f"user {name}, password: as you set it (or: manage.py changepassword {name})"
+
+
+def lend_simulated_keys() -> None:
+    """Give the first superuser the demo account of each simulated exchange, so that positions show. Whoever has a row there keeps it."""
+    superuser = get_user_model()._default_manager.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    for exchange_id in SIMULATED:
+        if UserExchange.objects.filter(user=superuser, exchange_id=exchange_id).exists():
+            continue
+        key = demo_credentials(exchange_id)
+        row = UserExchange(user=superuser, exchange_id=exchange_id, api_key=key.key, api_secret=key.secret, api_passphrase=key.passphrase)
+        row.is_default = not UserExchange.objects.filter(user=superuser, is_default=True).exists() and exchange_id == BUYS_ON
+        row.key_stored()
+        row.save()
 
 
 def _names() -> Iterator[str]:

@@ -89,9 +89,7 @@ def find_system_user(name: str) -> User:
         if not user.is_active:
             raise CommandError(f"{name} is not active: tick “Active” on that user's page in the admin, or name another with --user.")
         if not user.has_perm(MAY_START):
-            raise CommandError(
-                f"{name} may not start exchanges: give that user the role operator, or name another with --user."
-            )
+            raise CommandError(f"{name} may not start exchanges: give that user the role operator, or name another with --user.")
     except DatabaseError as error:
         raise CommandError(f"The database cannot be read: {error}. Run `python manage.py migrate`, or check DATABASE_URL.") from error
     return user

@@ -46,6 +46,7 @@ from market_data import store
 from market_data.backfill import History
 from market_data.candles import RECENT, STALE_AFTER, STEP, Bar
 from market_data.series import Advance
+from symbols import marketcaps
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class Connector:
             await self._committer.try_redis(self._refill.sweep())
             self._next_hour = self.clock // _HOUR * _HOUR + _HOUR
             self._spawn(self._follow_the_positions())
+            self._spawn(self._follow_market_caps())
             tasks.create_task(self._engine.run(), name="engine")
             tasks.create_task(self._check_forever(), name="check")
             tasks.create_task(self._put_tickers_out(), name="tickers")
@@ -150,8 +152,17 @@ class Connector:
         """A day has closed: its volumes may make another Tier 1. The feed drives this, not a clock of ours."""
         try:
             log.info("%s: a day has closed: %s", self.exchange.pk, await self.resync())
+            await self._follow_market_caps()
         except (RestError, DatabaseError) as error:
             log.warning("%s: the symbols could not be read again: %s", self.exchange.pk, error)
+
+    async def _follow_market_caps(self) -> None:
+        """At the start and when a day has closed; one connector asks for all."""
+        try:
+            if said := await marketcaps.refresh(simulated=self.exchange.is_sandbox):
+                log.info("%s: %s", self.exchange.pk, said)
+        except DatabaseError as error:
+            log.warning("%s: market caps could not be stored: %s", self.exchange.pk, error)
 
     async def positions(self, user_id: int | None = None) -> str:
         """Read what users hold, with their own keys, and follow."""

@@ -42,6 +42,7 @@ if _problems := unsafe_settings(
     allowed_hosts=ALLOWED_HOSTS,
     redis_url=REDIS_URL,
     log_level=LOG_LEVEL,
+    market_cap_url=MARKET_CAP_URL,
 ):
     raise ImproperlyConfigured("\n  - ".join(["this configuration is not safe:", *_problems]))
 
@@ -99,6 +100,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "symbols.views.preferences",
             ]
         },
     }

@@ -15,6 +15,8 @@ from livermore.permissions import LOGGED_IN
 from market_data.api import CandlesView
 from symbols.account_api import OwnExchangeViewSet, SettingsView
 from symbols.api import OwnSymbolViewSet, PositionViewSet, SymbolViewSet
+from symbols.views import Settings
+from symbols.views import symbols as symbols_page
 
 
 class Root(APIRootView):
@@ -47,6 +49,8 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard, name="dashboard"),
+    path("symbols/", symbols_page, name="symbols"),
+    path("settings/", Settings.as_view(), name="settings"),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("password/", views.PasswordChange.as_view(), name="password_change"),

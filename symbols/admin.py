@@ -1,6 +1,7 @@
 """Symbols in the admin. The exchange writes them; people decide only which are watched."""
 
 from functools import partial
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -13,8 +14,8 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
-from exchanges.admin import exchange_label
-from symbols.models import Policy, Symbol
+from exchanges.admin import OwnRows, exchange_label
+from symbols.models import Coin, Policy, PoolChange, Position, Symbol, UserSymbol
 from symbols.services import symbols_set_policy
 
 
@@ -107,3 +108,66 @@ def _short(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.1f} {letter}"
     return f"{number:.1f}"
+
+
+@admin.register(Coin)
+class CoinAdmin(ModelAdmin):
+    """Coins over all exchanges. What they are called and traded follows from the exchanges; a market cap comes from its provider."""
+
+    list_display = ["code", "simulated", "rank", "turnover", "cap"]
+    list_filter = ["simulated"]
+    search_fields = ["code"]
+    ordering = ["simulated", F("rank").asc(nulls_last=True), "code"]
+    readonly_fields = ["code", "simulated", "volume_24h", "rank", "market_cap", "market_cap_at"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Coin | None = None) -> bool:
+        return False
+
+    @display(description="24 h volume, $", ordering="volume_24h")
+    def turnover(self, coin: Coin) -> str:
+        return "-" if coin.volume_24h is None else _short(coin.volume_24h)
+
+    @display(description="market cap, $", ordering="market_cap")
+    def cap(self, coin: Coin) -> str:
+        return "-" if coin.market_cap is None else _short(coin.market_cap)
+
+
+class ReadOnly(ModelAdmin):
+    """A record, or what its owner alone decides on the pages: nobody writes it here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(PoolChange)
+class PoolChangeAdmin(ReadOnly):
+    """Who came into a pool, moved or left, and why. How many users want a symbol shows here, and never who."""
+
+    list_display = ["at", "exchange", "symbol", "before", "after", "reason"]
+    list_filter = [("exchange", RelatedDropdownFilter), ("after", ChoicesDropdownFilter)]
+    list_select_related = ["exchange"]
+    search_fields = ["symbol"]
+
+
+@admin.register(UserSymbol)
+class UserSymbolAdmin(OwnRows, ReadOnly):
+    list_display = ["user", "symbol", "added_at"]
+    list_select_related = ["user", "symbol"]
+    search_fields = ["symbol__symbol"]
+
+
+@admin.register(Position)
+class PositionAdmin(OwnRows, ReadOnly):
+    list_display = ["user", "exchange", "asset", "quantity", "value", "by_hand", "updated_at"]
+    list_filter = [("exchange", RelatedDropdownFilter), "by_hand"]
+    list_select_related = ["user", "exchange"]
+    search_fields = ["asset"]

@@ -27,6 +27,7 @@ from livermore import bus, keys
 from livermore.db import db
 from livermore.hosting import host
 from livermore.runtime import Connector
+from market_data import store
 from market_data.models import Checkpoint
 from symbols.models import Policy, Symbol
 from tests import oracle, seeds
@@ -48,11 +49,13 @@ Series = tuple[str, str]
 Rows = list[list[float]]
 
 
-async def until(condition: Callable[[], Any], what: str = "", every_second: Callable[[], None] = lambda: None) -> Any:
+async def until(
+    condition: Callable[[], Any], what: str = "", every_second: Callable[[], None] = lambda: None, patience: float = PATIENCE
+) -> Any:
     """Wait for a condition, plain or asynchronous; returns what it gave. Fails with ``what`` when it does not come."""
     waited = time.monotonic()
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             while True:
                 found = condition()
                 found = await found if inspect.isawaitable(found) else found
@@ -63,7 +66,7 @@ async def until(condition: Callable[[], Any], what: str = "", every_second: Call
                     every_second()
                 await asyncio.sleep(0.005)
     except TimeoutError:
-        raise AssertionError(f"it did not come within {PATIENCE:.0f} s: {what or inspect.getsource(condition).strip()}") from None
+        raise AssertionError(f"it did not come within {patience:.0f} s: {what or inspect.getsource(condition).strip()}") from None
 
 
 def prepare(sandbox: Sandbox, *, top_n: int, pinned: Iterable[str], limits: Mapping[str, float]) -> None:
@@ -143,12 +146,12 @@ class World:
     async def is_evaluated(self, exchange_id: str) -> bool:
         return all(at >= self.last_closed(timeframe) for (_, timeframe), at in (await self.checkpoints(exchange_id)).items())
 
-    async def settled(self) -> None:
+    async def settled(self, patience: float = PATIENCE) -> None:
         """Wait until everything that has closed is evaluated, stored and published."""
         for exchange_id in self.running:
             symbols = await until(lambda: self.symbols(exchange_id), f"the symbols of {exchange_id}")  # noqa: B023  (awaited at once)
             what = f"closed candles of {exchange_id} at {self.clock.now()}"
-            await until(lambda: self.is_settled(exchange_id, symbols), what, self.nudge)  # noqa: B023
+            await until(lambda: self.is_settled(exchange_id, symbols), what, self.nudge, patience)  # noqa: B023
 
     def nudge(self) -> None:
         """A market that stands still sends nothing: whoever subscribed after the last step would never hear of it."""
@@ -170,22 +173,29 @@ class World:
         step = STEPS[timeframe]
         return (self.clock.now() - SETTLED) // step * step - step
 
+    async def keepers(self, exchange_id: str) -> dict[str, int | None]:
+        """The watched symbols, each with the user under whose keys it stands; None for Tier 1."""
+        rows = Symbol.objects.filter(exchange_id=exchange_id, tier__isnull=False)
+        return await db(lambda: dict(rows.values_list("symbol", "keeper_id")))()
+
     async def symbols(self, exchange_id: str) -> list[str]:
         """The watched ones."""
-        return await db(lambda: list(Symbol.objects.filter(exchange_id=exchange_id, tier=1).values_list("symbol", flat=True)))()
+        return list(await self.keepers(exchange_id))
 
     async def indicators(self, exchange_id: str, symbols: Iterable[str] | None = None) -> dict[Series, dict[str, Any] | None]:
         """What Redis has."""
-        names = [(symbol, timeframe) for symbol in symbols or await self.symbols(exchange_id) for timeframe in STEPS]
-        values = await self.redis.mget([keys.indicator(exchange_id, *name) for name in names]) if names else []
+        keepers = await self.keepers(exchange_id)
+        names = [(symbol, timeframe) for symbol in symbols or keepers for timeframe in STEPS]
+        found = [store.keys_of(exchange_id, *name, keepers.get(name[0])).indicator for name in names]
+        values = await self.redis.mget(found) if found else []
         return {name: None if value is None else json.loads(value) for name, value in zip(names, values, strict=True)}
 
     async def candles(self, exchange_id: str) -> dict[Series, Rows]:
         """What Redis has."""
         found = {}
-        for symbol in await self.symbols(exchange_id):
+        for symbol, keeper in (await self.keepers(exchange_id)).items():
             for timeframe in STEPS:
-                rows = await self.redis.zrange(keys.candles(exchange_id, symbol, timeframe), 0, -1)
+                rows = await self.redis.zrange(store.keys_of(exchange_id, symbol, timeframe, keeper).candles, 0, -1)
                 found[symbol, timeframe] = [json.loads(row) for row in rows]
         return found
 

@@ -226,6 +226,8 @@ class _TickerRow(Struct):
     volume: str = ""
     quoteVolume: str = ""
     priceChangePercent: str = ""
+    bidPrice: str = ""
+    askPrice: str = ""
 
 
 class _ErrorBody(Struct):
@@ -282,6 +284,8 @@ def _symbol(row: _SymbolRow, ticker: _TickerRow | None) -> SymbolInfo:
         volume_24h=wire.number(ticker.volume) if ticker else None,
         quote_volume_24h=wire.number(ticker.quoteVolume) if ticker else None,
         change_24h=wire.number(ticker.priceChangePercent) if ticker else None,
+        bid=wire.number(ticker.bidPrice) if ticker else None,
+        ask=wire.number(ticker.askPrice) if ticker else None,
         price_increment=next((item.tickSize.rstrip("0") for item in row.filters if item.filterType == "PRICE_FILTER"), ""),
     )
 

@@ -207,6 +207,8 @@ class _TickerRow(Struct):
     v: list[str]
     p: list[str]
     o: str = ""
+    b: list[str] = []
+    a: list[str] = []
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope)
@@ -281,6 +283,8 @@ def _symbol(pair: _Pair, row: _TickerRow | None) -> SymbolInfo:
         price=price,
         volume_24h=volume,
         quote_volume_24h=None if volume is None or average is None else volume * average,
+        bid=wire.number(row.b[0]) if row and row.b else None,
+        ask=wire.number(row.a[0]) if row and row.a else None,
         price_increment=pair.tick_size or f"{10**-pair.pair_decimals:.{pair.pair_decimals}f}",
     )
 

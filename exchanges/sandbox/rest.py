@@ -13,8 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from exchanges.sandbox import coingecko
 from exchanges.sandbox.clock import Clock, ManualClock
 from exchanges.sandbox.faults import KINDS, Faults
+from exchanges.sandbox.market import Market
 from exchanges.sandbox.protocol import Answer, Desk, Sent, encode
 from livermore.configuration import is_loopback
 
@@ -27,8 +29,10 @@ LARGEST_BODY = 65_536
 class Application:
     """ASGI. ``counters`` are the venues' own; requests and refusals are counted there."""
 
-    def __init__(self, desks: Mapping[str, Desk], clock: Clock, faults: Faults, counters: Mapping[str, Counter[str]]) -> None:
-        self._desks, self._clock, self._faults, self._counters = desks, clock, faults, counters
+    def __init__(
+        self, desks: Mapping[str, Desk], market: Market, clock: Clock, faults: Faults, counters: Mapping[str, Counter[str]]
+    ) -> None:
+        self._desks, self._market, self._clock, self._faults, self._counters = desks, market, clock, faults, counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,10 +40,13 @@ class Application:
         head, _, rest = scope["path"].lstrip("/").partition("/")
         if head == "control":
             answer = self._control(rest, scope, await _body(receive))
+        elif head == "coingecko":
+            query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            answer = coingecko.answer(rest, query, self._market, self._clock.now())
         elif head in self._desks:
             answer = await self._exchange(head, f"/{rest}", scope)
         else:
-            answer = _told(404, f"unknown path; served here: /control, {', '.join('/' + name for name in self._desks)}")
+            answer = _told(404, f"unknown path; served here: /control, /coingecko, {', '.join('/' + name for name in self._desks)}")
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer.body)).encode())]
         headers += [(name.encode(), value.encode()) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -103,6 +103,11 @@ class Sandbox:
         return self.exchanges[self._known(venue)].accounts
 
     @property
+    def market_cap_url(self) -> str:
+        """What MARKET_CAP_URL is to have market caps of the simulated coins."""
+        return f"http://{HOST}:{self._ports[1]}/coingecko"
+
+    @property
     def control_url(self) -> str:
         return f"http://{HOST}:{self._ports[1]}/control"
 
@@ -164,7 +169,7 @@ class Sandbox:
     @contextlib.asynccontextmanager
     async def _rest(self, bound: socket.socket) -> AsyncIterator[None]:
         desks = {name: PROTOCOLS[exchange.venue.protocol].Desk(exchange) for name, exchange in self.exchanges.items()}
-        server = _HttpServer(Application(desks, self.clock, self.faults, self.counters))
+        server = _HttpServer(Application(desks, self.market, self.clock, self.faults, self.counters))
         task = asyncio.create_task(server.serve([bound]), name="sandbox REST")
         try:
             await server.ready.wait()

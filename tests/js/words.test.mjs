@@ -69,14 +69,25 @@ table("an alert says what happened", (label) => describe({ trigger_label: label 
 
 test("a filter of alerts lets through what it names, and everything where it names nothing", () => {
   const alert = { source_exchange_id: "coinbase", timeframe: "1h", direction: "up", trigger_label: "reversal_oversold" };
-  const all = { exchange: "", timeframes: new Set(), kind: "" };
-  assert.equal(passes(alert, all), true);
+  const all = { exchange: "", timeframes: new Set(), kind: "", mine: false };
+  const reader = { own: new Map(), settings: null };
+  assert.equal(passes(alert, all, reader), true);
   const filters = [{ exchange: "binance" }, { timeframes: new Set(["5m"]) }, { kind: "down" }, { kind: "level" }];
   assert.deepEqual(
-    filters.map((filter) => passes(alert, { ...all, ...filter })),
+    filters.map((filter) => passes(alert, { ...all, ...filter }, reader)),
     [false, false, false, false],
   );
-  assert.equal(passes(alert, { exchange: "coinbase", timeframes: new Set(["1h", "5m"]), kind: "reversal" }), true);
+  assert.equal(passes(alert, { ...all, exchange: "coinbase", timeframes: new Set(["1h", "5m"]), kind: "reversal" }, reader), true);
+});
+
+test("without a choice the timeframes of the settings are let through, and mine is what is held or added", () => {
+  const alert = { source_exchange_id: "coinbase", symbol: "BTC-USD", timeframe: "1h", direction: "up", trigger_label: "level_150" };
+  const all = { exchange: "", timeframes: new Set(), kind: "", mine: false };
+  const reader = { own: new Map([["coinbase|BTC-USD", {}]]), settings: { timeframes: ["5m"] } };
+  assert.equal(passes(alert, all, reader), false);
+  assert.equal(passes(alert, { ...all, timeframes: new Set(["1h"]) }, reader), true);
+  assert.equal(passes({ ...alert, timeframe: "5m" }, { ...all, mine: true }, reader), true);
+  assert.equal(passes({ ...alert, timeframe: "5m", symbol: "ETH-USD" }, { ...all, mine: true }, reader), false);
 });
 
 test("a trade link is https or no link", () => {

@@ -1,5 +1,6 @@
 // Sets theme and palette before the first paint; a module would run too late. theme.js changes them.
 (() => {
+  if ("saved" in document.documentElement.dataset) return; // the server knows this reader's choice
   const read = (name) => {
     try {
       return localStorage.getItem(`livermore.${name}`);

@@ -57,7 +57,7 @@ function createStage(timeframe) {
  */
 export function paintRow(entry, key, row, card, now, own) {
   const before = entry.key === key ? entry.row : null;
-  setText(entry.mine, own ? (own.quantity === null ? "added" : "held") : "");
+  setText(entry.mine, own ? (own.quantity === null ? "+" : "◆") : "");
   set(entry.mine, "title", own ? ownText(own, row) : null);
   if (before === row && entry.card === card) return;
   Object.assign(entry, { key, row, card });

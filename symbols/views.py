@@ -1,0 +1,139 @@
+"""The pages where a user finds symbols, and sets what is the user's own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.debug import sensitive_post_parameters
+
+from exchanges.models import Exchange, UserExchange
+from exchanges.services import exchange_get
+from symbols import account
+from symbols.forms import KeyForm, PreferencesForm, UseForm
+
+MAY_STORE_KEYS = "exchanges.change_userexchange"
+
+
+def preferences(request: HttpRequest) -> dict[str, Any]:
+    """For the frame of every page: theme, palette and time zone of who is logged in."""
+    user = getattr(request, "user", None)
+    return {"preferences": account.preferences_of(user) if user is not None and user.is_authenticated else None}
+
+
+@permission_required("symbols.view_symbol", raise_exception=True)
+def symbols(request: HttpRequest) -> HttpResponse:
+    """The frame of the symbols page; what is in it comes from /api/symbols/ and /api/my/."""
+    return render(request, "symbols/symbols.html", {"exchanges": Exchange.objects.filter(active=True)})
+
+
+@dataclass
+class Use:
+    """A line of the settings page: an exchange, how it is used, and its key."""
+
+    exchange: Exchange
+    row: UserExchange
+    form: UseForm
+    key_form: KeyForm
+    key_help: str
+    open: bool = False
+
+
+@method_decorator(permission_required("exchanges.view_preferences", raise_exception=True), name="dispatch")
+@method_decorator(sensitive_post_parameters(), name="dispatch")
+class Settings(View):
+    """What a user set. Each part of the page is a form of its own."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self.show(request, request.user)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        section = request.POST.get("section", "")
+        store = {"preferences": self.preferences, "exchanges": self.exchanges, "key": self.key, "forget": self.forget}.get(section)
+        if store is None or not request.user.has_perm("exchanges.change_preferences"):
+            return self.refused(request, "Nothing was changed: that part of the page is not yours to change.")
+        if section in {"key", "forget"} and not request.user.has_perm(MAY_STORE_KEYS):
+            return self.refused(request, "Nothing was changed: storing a key needs the role trader.")
+        return store(request, request.user)
+
+    def show(self, request: HttpRequest, user: Any, **parts: Any) -> HttpResponse:
+        form = parts.pop("form", None) or PreferencesForm(instance=account.preferences_of(user))
+        context = {"form": form, "uses": uses_of(user, **parts), "may_store_keys": user.has_perm(MAY_STORE_KEYS)}
+        invalid = form.is_bound or any(use.key_form.is_bound for use in context["uses"])
+        return render(request, "symbols/settings.html", context, status=400 if invalid else 200)
+
+    def refused(self, request: HttpRequest, why: str) -> HttpResponse:
+        messages.error(request, why)
+        return redirect("settings")
+
+    def preferences(self, request: HttpRequest, user: User) -> HttpResponse:
+        form = PreferencesForm(request.POST, instance=account.preferences_of(user))
+        if not form.is_valid():
+            return self.show(request, user, form=form)
+        try:
+            account.preferences_set(user=user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error)
+            return self.show(request, user, form=form)
+        messages.success(request, "Saved. Your open pages follow.")
+        return redirect("settings")
+
+    def exchanges(self, request: HttpRequest, user: User) -> HttpResponse:
+        own = request.POST.get("own", "")
+        for use in uses_of(user, data=request.POST):
+            if not use.form.is_valid():
+                continue
+            wanted = {"watch": use.form.cleaned_data["watch"], "own": use.exchange.pk == own, "share": use.form.cleaned_data["share"]}
+            if wanted != {"watch": use.row.watch, "own": use.row.is_default, "share": use.row.share_overflow}:
+                account.exchange_set(user=user, exchange=use.exchange, **wanted)
+        messages.success(request, "Saved. Your open pages follow.")
+        return redirect("settings")
+
+    def key(self, request: HttpRequest, user: User) -> HttpResponse:
+        try:
+            exchange = exchange_get(request.POST.get("exchange", ""))
+        except LookupError as error:
+            return self.refused(request, f"Nothing was stored: {error}.")
+        form = KeyForm(exchange, request.POST)
+        if not form.is_valid():
+            return self.show(request, user, key_form=form, exchange_id=exchange.pk)
+        answer = account.key_store(user=user, exchange=exchange, **form.cleaned_data)
+        level = messages.SUCCESS if answer.ok else messages.WARNING
+        messages.add_message(request, level, f"The key for {exchange.name} is stored, encrypted. {answer.message}")
+        return redirect(f"{reverse('settings')}#{exchange.pk}")
+
+    def forget(self, request: HttpRequest, user: User) -> HttpResponse:
+        try:
+            exchange = exchange_get(request.POST.get("exchange", ""))
+        except LookupError as error:
+            return self.refused(request, f"Nothing was changed: {error}.")
+        gone = account.key_clear(user=user, exchange=exchange)
+        said = f"The key for {exchange.name} is gone, with what was read with it." if gone else f"There was no key for {exchange.name}."
+        messages.success(request, said)
+        return redirect(f"{reverse('settings')}#{exchange.pk}")
+
+
+def uses_of(user: User, *, data: Any = None, key_form: KeyForm | None = None, exchange_id: str = "") -> list[Use]:
+    """A line for each active exchange. ``data``: what was posted; ``key_form``: one that was refused, for that exchange."""
+    rows = {row.exchange_id: row for row in account.exchanges_of(user)}
+    lines = []
+    for exchange in Exchange.objects.filter(active=True):
+        row = rows.get(exchange.pk) or UserExchange(user=user, exchange=exchange)
+        form = UseForm(exchange, data, initial={"watch": row.watch, "share": row.share_overflow})
+        own_form = key_form if key_form is not None and exchange.pk == exchange_id else None
+        lines.append(Use(exchange, row, form, own_form or KeyForm(exchange), _key_help(exchange), open=own_form is not None))
+    return lines
+
+
+def _key_help(exchange: Exchange) -> str:
+    try:
+        return exchange.protocol.key_help
+    except LookupError:
+        return ""  # the row outlived its adapter
