@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
@@ -137,6 +138,10 @@ class AlertAdmin(ModelAdmin):
         """An alert that its owners do not share is for them, and for superusers."""
         rows = super().get_queryset(request)
         return rows if request.user.is_superuser else rows.visible_to(request.user.pk)
+
+    def view_on_site(self, alert: Alert) -> str:
+        """The candle's chart."""
+        return f"{reverse('symbol', args=[alert.exchange_id, alert.symbol])}?timeframe={alert.timeframe}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -34,13 +34,16 @@ _A_CALL = 50
 _pack: Any = hiredis.pack_command  # its stub allows requests of one word only
 
 _SCRIPT = b"""
-for close = 1, #KEYS / 2 do
-  local candles, value = KEYS[close * 2 - 1], (close - 1) * 5
+for close = 1, #KEYS / 3 do
+  local candles, readings, value = KEYS[close * 3 - 2], KEYS[close * 3], (close - 1) * 6
   redis.call('ZREMRANGEBYSCORE', candles, ARGV[value + 1], ARGV[value + 1])
   redis.call('ZADD', candles, ARGV[value + 1], ARGV[value + 2])
   redis.call('ZREMRANGEBYRANK', candles, 0, -1001)
-  redis.call('SET', KEYS[close * 2], ARGV[value + 3])
-  redis.call('PUBLISH', ARGV[value + 4], ARGV[value + 5])
+  redis.call('SET', KEYS[close * 3 - 1], ARGV[value + 3])
+  redis.call('ZREMRANGEBYSCORE', readings, ARGV[value + 1], ARGV[value + 1])
+  redis.call('ZADD', readings, ARGV[value + 1], ARGV[value + 4])
+  redis.call('ZREMRANGEBYRANK', readings, 0, -1001)
+  redis.call('PUBLISH', ARGV[value + 5], ARGV[value + 6])
 end
 return #KEYS
 """
@@ -116,6 +119,8 @@ async def _fill(redis: Redis, made: Maker) -> None:
     for close in first:
         key = keys.candles(_EXCHANGE_ID, close.symbol, close.timeframe)
         await redis.eval(_FILL, 1, key, KEPT, STEP, close.bar.open_time, bus.encode(store.candle_value(close.bar)[1:]))
+        readings = keys.readings(_EXCHANGE_ID, close.symbol, close.timeframe)
+        await redis.eval(_FILL, 1, readings, KEPT, STEP, close.bar.open_time, bus.encode(store.close_reading(close)[1:]))
 
 
 def _clocked(made: Maker, work: Callable[[list[Close]], object]) -> Slice:
@@ -142,6 +147,9 @@ async def _pipeline(redis: Redis, moment: list[Close]) -> None:
         pipe.zadd(candles, {bus.encode(store.candle_value(close.bar)): close.bar.open_time})
         pipe.zremrangebyrank(candles, 0, -KEPT - 1)
         pipe.set(keys.indicator(_EXCHANGE_ID, close.symbol, close.timeframe), bus.encode(close.indicator))
+        readings = keys.readings(_EXCHANGE_ID, close.symbol, close.timeframe)
+        pipe.zadd(readings, {bus.encode(store.close_reading(close)): close.bar.open_time})
+        pipe.zremrangebyrank(readings, 0, -KEPT - 1)
         pipe.publish(keys.channel_candle_close(_EXCHANGE_ID, close.symbol, close.timeframe), bus.encode(_message(close)))
     await pipe.execute()
 
@@ -181,8 +189,9 @@ class Socket:
         values: Words = []
         for close in closes:
             place = (_EXCHANGE_ID, close.symbol, close.timeframe)
-            names += [keys.candles(*place), keys.indicator(*place)]
+            names += [keys.candles(*place), keys.indicator(*place), keys.readings(*place)]
             values += [close.bar.open_time, bus.encode(store.candle_value(close.bar)), bus.encode(close.indicator)]
+            values.append(bus.encode(store.close_reading(close)))
             values += [keys.channel_candle_close(*place), bus.encode(_message(close))]
         return ["EVALSHA", self._sha, len(names), *names, *values]
 

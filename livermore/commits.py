@@ -5,7 +5,7 @@ A batch is committed whole, in order, for as long as it takes: what cannot be st
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
@@ -21,6 +21,7 @@ from livermore.bus import FAILURES
 from livermore.db import db
 from market_data import store
 from market_data.candles import Bar
+from market_data.macdv import Reading
 from market_data.series import Series
 from symbols.tiers import Place
 
@@ -33,10 +34,11 @@ A_HISTORY = 0.1
 
 
 class HistoryWrite(NamedTuple):
-    """A history for the store."""
+    """A history for the store. ``readings``: by open time."""
 
     series: Series
     bars: list[Bar]
+    readings: Mapping[int, Reading] | None = None
 
 
 class Relocation(NamedTuple):
@@ -130,16 +132,16 @@ class Committer:
         for relocation in batch.relocations:
             await self._relocate(relocation)
         for history in batch.histories:
-            await self.write_history(history.series, history.bars)
+            await self.write_history(history.series, history.bars, history.readings)
         closes = [close for close in batch.closes if close.symbol in self.keepers]
         await store.write_closes(self._redis, self.exchange_id, closes, self.keepers)
         await self.publisher.flush()
         await store.publish_closes(self._redis, self.exchange_id, closes)
 
-    async def write_history(self, series: Series, bars: list[Bar]) -> None:
+    async def write_history(self, series: Series, bars: list[Bar], readings: Mapping[int, Reading] | None = None) -> None:
         """Write a history where its symbol stands now, if it is still followed."""
         if series.symbol in self.keepers:
-            await store.write_history(self._redis, self.exchange_id, series, bars, self.keepers[series.symbol])
+            await store.write_history(self._redis, self.exchange_id, series, bars, readings, self.keepers[series.symbol])
 
     async def _relocate(self, relocation: Relocation) -> None:
         symbol, old, new = relocation

@@ -16,6 +16,11 @@ def indicator(exchange_id: str, symbol: str, timeframe: str, kind: str = "macdv"
     return f"indicator:{exchange_id}:{symbol}:{timeframe}:{kind}"
 
 
+def readings(exchange_id: str, symbol: str, timeframe: str) -> str:
+    """Sorted set by open time, beside the candles: JSON ``[open_time, macdv, signal, histogram, stage]``."""
+    return f"readings:{exchange_id}:{symbol}:{timeframe}"
+
+
 def user_candles(user_id: int | str, exchange_id: str, symbol: str, timeframe: str) -> str:
     """As ``candles``, for a user's symbol outside Tier 1, with a TTL (DATA-03)."""
     return f"usercandles:{user_id}:{exchange_id}:{symbol}:{timeframe}"
@@ -24,6 +29,11 @@ def user_candles(user_id: int | str, exchange_id: str, symbol: str, timeframe: s
 def user_indicator(user_id: int | str, exchange_id: str, symbol: str, timeframe: str, kind: str = "macdv") -> str:
     """As ``indicator``, for a user's symbol outside Tier 1, with a TTL (DATA-03)."""
     return f"userindicator:{user_id}:{exchange_id}:{symbol}:{timeframe}:{kind}"
+
+
+def user_readings(user_id: int | str, exchange_id: str, symbol: str, timeframe: str) -> str:
+    """As ``readings``, for a user's symbol outside Tier 1, with a TTL."""
+    return f"userreadings:{user_id}:{exchange_id}:{symbol}:{timeframe}"
 
 
 def ticker(exchange_id: str, symbol: str) -> str:

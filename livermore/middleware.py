@@ -27,6 +27,8 @@ def _policy(**changes: str) -> str:
 
 
 OWN_PAGES = _policy()
+# Lightweight Charts brings one style element, for the logo of its makers, which its licence asks to keep: that text and no other.
+CHARTS = _policy(style_src="'self' 'sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY='")
 # Unfold's pages carry inline scripts and styles, and its Alpine evaluates attributes.
 ADMIN = _policy(script_src="'self' 'unsafe-inline' 'unsafe-eval'", style_src="'self' 'unsafe-inline'")
 # Swagger UI writes style attributes; its start script is served on its own.
@@ -39,6 +41,8 @@ def policy_for(path: str) -> str:
         return ADMIN
     if path.startswith("/api/docs/"):
         return API_DOCS
+    if path.startswith("/symbols/"):
+        return CHARTS
     return OWN_PAGES
 
 

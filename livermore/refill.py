@@ -1,4 +1,8 @@
-"""Redis is a cache: after it was away, or came back without its memory, everything is put there again."""
+"""Redis is a cache: after it was away, or came back without its memory, everything is put there again.
+
+What cannot come back is the readings that a series had in its past: they are worked out again over the fetched candles, and never replace
+one that is still there.
+"""
 
 import asyncio
 import logging
@@ -12,7 +16,7 @@ from livermore.commits import Committer, HistoryWrite
 from livermore.pool import Pool, Spawn
 from livermore.watched import Watched
 from market_data import backfill, store
-from market_data.series import Series
+from market_data.series import WARM_BARS, Series
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +74,23 @@ class Refill:
             try:
                 keeper = self._committer.keepers.get(watched.symbol)
                 held = await store.count_candles(self._redis, self._exchange_id, watched.symbol, series.timeframe, keeper)
+                readings = await store.held_readings(self._redis, self._exchange_id, watched.symbol, series.timeframe, keeper)
             except FAILURES:
                 self.lost()
                 return
-            if all_of_it or held < series.kept:
-                await self._fill_one(watched, series)
+            if all_of_it or held < series.kept or len(readings) < series.kept - WARM_BARS:
+                await self._fill_one(watched, series, readings)
 
-    async def _fill_one(self, watched: Watched, series: Series) -> None:
+    async def _fill_one(self, watched: Watched, series: Series, held: set[int]) -> None:
         assert series.last_open is not None
+        taken, last = series.indicator.bars, series.indicator.reading
         try:
             bars = await backfill.refill(self._pool.fetch, symbol=watched.symbol, timeframe=series.timeframe, last_open=series.last_open)
         except RestError as error:
             log.info("%s: %s %s could not be filled in again: %s", self._exchange_id, watched.symbol, series.timeframe, error)
             return
         if watched.symbol in self._pool.watched:
-            self._committer.batch.histories.append(HistoryWrite(series, bars))
+            readings = backfill.recomputed(bars, taken=taken, last=last)
+            lacking = {at: reading for at, reading in readings.items() if at not in held}
+            self._committer.batch.histories.append(HistoryWrite(series, bars, lacking))
             self._committer.nudge()

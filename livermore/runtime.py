@@ -326,7 +326,8 @@ class Connector:
         batch = self._committer.batch
         for series in watched.started:
             batch.touched[watched.symbol, series.timeframe] = series
-            batch.histories.append(HistoryWrite(series, history.bars.get(series.timeframe, [])))
+            bars, readings = history.bars.get(series.timeframe, []), history.readings.get(series.timeframe)
+            batch.histories.append(HistoryWrite(series, bars, readings))
         self._closed(watched, history.live)
         self._spawn(self._refill.fill(watched))
 

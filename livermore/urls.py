@@ -13,6 +13,7 @@ from exchanges.api import ExchangeViewSet
 from livermore import views
 from livermore.permissions import LOGGED_IN
 from market_data.api import CandlesView
+from market_data.views import symbol_page
 from symbols.account_api import OwnExchangeViewSet, SettingsView
 from symbols.api import OwnSymbolViewSet, PositionViewSet, SymbolViewSet
 from symbols.views import Settings
@@ -51,6 +52,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard, name="dashboard"),
     path("symbols/", symbols_page, name="symbols"),
     path("settings/", Settings.as_view(), name="settings"),
+    path("symbols/<str:exchange_id>/<path:symbol>/", symbol_page, name="symbol"),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("password/", views.PasswordChange.as_view(), name="password_change"),

@@ -21,7 +21,7 @@ from symbols.wants import keeper_for
 
 
 class QuerySerializer(serializers.Serializer):
-    """``?timeframe=5m&limit=400``."""
+    """``?timeframe=5m&limit=400&indicator=series``."""
 
     timeframe = serializers.ChoiceField(
         choices=list(TIMEFRAMES),
@@ -29,6 +29,12 @@ class QuerySerializer(serializers.Serializer):
         error_messages={"invalid_choice": f'Unknown timeframe "{{input}}"; known: {", ".join(TIMEFRAMES)}.'},
     )
     limit = serializers.IntegerField(min_value=1, max_value=store.KEPT, default=400)
+    indicator = serializers.ChoiceField(
+        choices=["last", "series"],
+        default="last",
+        help_text="`series`: also `readings`, the values after each of the candles.",
+        error_messages={"invalid_choice": 'Unknown indicator "{input}"; known: last, series.'},
+    )
 
 
 class ReadingSerializer(serializers.Serializer):
@@ -48,7 +54,11 @@ class ReadingSerializer(serializers.Serializer):
 
 
 class SeriesSerializer(serializers.Serializer):
-    """``candles``: oldest first, each ``[open_time, open, high, low, close, volume, synthetic 0/1]``."""
+    """``candles``: oldest first, each ``[open_time, open, high, low, close, volume, synthetic 0/1]``.
+
+    ``readings``: oldest first, each ``[open_time, macdv, signal, histogram, stage]``, a value that is not defined null. They are those of
+    the candles in the answer, as far as they are kept: the newest may be all there are. The last one is ``indicator``.
+    """
 
     exchange_id = serializers.CharField()
     symbol = serializers.CharField()
@@ -57,6 +67,7 @@ class SeriesSerializer(serializers.Serializer):
     reason = serializers.CharField()
     candles = serializers.ListField(child=serializers.ListField(child=serializers.FloatField()))
     indicator = ReadingSerializer(allow_null=True)
+    readings = serializers.ListField(child=serializers.ListField(), required=False, help_text="With `indicator=series` only.")
 
 
 class CandlesView(APIView):
@@ -88,17 +99,32 @@ def _symbol(exchange: Exchange, symbol: str) -> Symbol:
     return row
 
 
-def _series(row: Symbol, user_id: int, *, timeframe: str, limit: int) -> dict[str, Any]:
+def _series(row: Symbol, user_id: int, *, timeframe: str, limit: int, indicator: str) -> dict[str, Any]:
     exchange_id, symbol = row.exchange_id, row.symbol
     keeper = keeper_for(user_id=user_id, row=row)
     hidden = row.tier == Tier.OVERFLOW and keeper is None
-    return {
+    stored = store.read_series(exchange_id, symbol, timeframe, limit=limit, keeper=keeper)
+    answer: dict[str, Any] = {
         "exchange_id": exchange_id,
         "symbol": symbol,
         "timeframe": timeframe,
         **(_NOT_WATCHED if hidden else _state(exchange_id, symbol)),
-        **store.read_series(exchange_id, symbol, timeframe, limit=limit, keeper=keeper)._asdict(),
+        "candles": stored.candles,
+        "indicator": stored.indicator,
     }
+    if indicator == "series":
+        answer["readings"] = _joined(stored.readings, stored.candles, stored.indicator)
+    return answer
+
+
+def _joined(readings: list[list[Any]], candles: list[list[float]], last: dict[str, Any] | None) -> list[list[Any]]:
+    """The readings of these candles. They were read one after the other, and a candle may have closed between: the last one is ``last``."""
+    first = candles[0][0] if candles else 0
+    end = last["t"] if last else float("inf")
+    rows = [row for row in readings if first <= row[0] < end]
+    if last:
+        rows.append([last["t"], last["macdv"], last["signal"], last["histogram"], last["stage"]])
+    return rows
 
 
 _NOT_WATCHED = {"state": "offline", "reason": "no process follows this symbol"}

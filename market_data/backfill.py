@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 
 from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Candle
 from market_data.candles import QUIET_GRACE, STEP, Bar, Book, Longer, filled
-from market_data.series import CATCH_UP_BARS, HISTORY_BARS, Advance, Series
+from market_data.macdv import Macdv, Reading
+from market_data.series import CATCH_UP_BARS, HISTORY_BARS, WARM_BARS, Advance, Series
 
 
 class Fetch(Protocol):
@@ -22,12 +23,14 @@ class History(NamedTuple):
     """What a warm-up brought.
 
     ``bars``: by timeframe, for the store. ``missed``: closed candles after a checkpoint, in the order of their closes; they are still to be
-    evaluated. ``live``: 5m candles that became final while the history was fetched.
+    evaluated. ``live``: 5m candles that became final while the history was fetched. ``readings``: by timeframe and open time, those of the
+    series itself, of every candle it took and of the one it stands at.
     """
 
     bars: dict[str, list[Bar]]
     missed: list[Advance]
     live: list[Bar]
+    readings: dict[str, dict[int, Reading]]
 
 
 class NoHistory(Exception):
@@ -82,7 +85,11 @@ async def warm_up(
         (advance for advance in advances if advance.series.timeframe not in cold),
         key=lambda advance: (advance.bar.open_time + advance.series.step, advance.series.step),
     )
-    return History(bars, missed, book.start(history[-1]))
+    # Where each stands, too: a crash may have come before that was written.
+    readings = {one.timeframe: {one.last_open: one.indicator.reading} for one in series.values() if one.last_open is not None}
+    for advance in advances:
+        readings[advance.series.timeframe][advance.bar.open_time] = advance.current
+    return History(bars, missed, book.start(history[-1]), readings)
 
 
 def _end(clock: int, step: int) -> int:
@@ -165,3 +172,20 @@ async def refill(fetch: Fetch, *, symbol: str, timeframe: str, last_open: int) -
     step = TIMEFRAMES[timeframe]
     end = last_open + step
     return filled(await fetch(symbol, timeframe, end - HISTORY_BARS * step, end), step, end, to_end=True)
+
+
+def recomputed(bars: Sequence[Bar], *, taken: int, last: Reading) -> dict[int, Reading]:
+    """Readings of refilled candles by open time, for a store that lost those of the series.
+
+    ``taken`` and ``last``: how many candles the series had taken at the end of ``bars``, and its reading there, which stands for the last
+    one. A fresh indicator over a part of a history carries its seed: only what agrees with the series to 0.015 % is given, from WARM_BARS
+    on; all of it where ``bars`` are all that the series took.
+    """
+    indicator, readings = Macdv(), {}
+    for bar in bars:
+        indicator.update(bar.high, bar.low, bar.close, bar.synthetic)
+        if indicator.bars >= WARM_BARS or len(bars) == taken:
+            readings[bar.open_time] = indicator.reading
+    if bars:
+        readings[bars[-1].open_time] = last
+    return readings

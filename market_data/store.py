@@ -38,13 +38,15 @@ class Keys(NamedTuple):
 
     candles: str
     indicator: str
+    readings: str
 
 
-def keys_of(exchange_id: str, symbol: str, timeframe: str, keeper: int | None) -> Keys:
+def keys_of(exchange_id: str, symbol: str, timeframe: str, keeper: int | str | None) -> Keys:
     """``keeper``: the user under whose overflow keys the symbol stands; None for Tier 1."""
+    name = (exchange_id, symbol, timeframe)
     if keeper is None:
-        return Keys(keys.candles(exchange_id, symbol, timeframe), keys.indicator(exchange_id, symbol, timeframe))
-    return Keys(keys.user_candles(keeper, exchange_id, symbol, timeframe), keys.user_indicator(keeper, exchange_id, symbol, timeframe))
+        return Keys(keys.candles(*name), keys.indicator(*name), keys.readings(*name))
+    return Keys(keys.user_candles(keeper, *name), keys.user_indicator(keeper, *name), keys.user_readings(keeper, *name))
 
 
 def indicator_value(series: Series, reading: Reading) -> dict[str, Any]:
@@ -70,6 +72,16 @@ def candle_value(bar: Bar) -> list[float]:
     return [bar.open_time, bar.open, bar.high, bar.low, bar.close, bar.volume, int(bar.synthetic)]
 
 
+def reading_value(open_time: int, reading: Reading) -> list[Any]:
+    """``[open_time, macdv, signal, histogram, stage]``: what the indicator of that candle says, without what only the last one needs."""
+    return [open_time, reading.macdv, reading.signal, reading.histogram, reading.stage]
+
+
+def close_reading(close: Close) -> list[Any]:
+    """``reading_value`` out of the indicator of a close."""
+    return [close.indicator[name] for name in ("t", "macdv", "signal", "histogram", "stage")]
+
+
 async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], keepers: Mapping[str, int | None] = {}) -> None:
     """Write closed candles and their indicators; readable by everybody when it returns. ``keepers``: by symbol, see ``keys_of``."""
     for at in range(0, len(closes), _BATCH):
@@ -79,6 +91,7 @@ async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], 
                 names = keys_of(exchange_id, close.symbol, close.timeframe, keeper)
                 _queue_candles(pipe, names.candles, [close.bar])
                 pipe.set(names.indicator, bus.encode(close.indicator), keepttl=keeper is not None)
+                _queue_rows(pipe, names.readings, [close_reading(close)])
                 if keeper is not None and _ends_an_hour(close):
                     _queue_renewal(pipe, exchange_id, close.symbol, keeper)
             await pipe.execute()
@@ -113,16 +126,37 @@ async def publish_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]
             await pipe.execute()
 
 
-async def write_history(redis: Redis, exchange_id: str, series: Series, bars: Sequence[Bar], keeper: int | None = None) -> None:
-    """Write a history and the indicator at its end, without publishing."""
+async def write_history(
+    redis: Redis,
+    exchange_id: str,
+    series: Series,
+    bars: Sequence[Bar],
+    readings: Mapping[int, Reading] | None = None,
+    keeper: int | None = None,
+) -> None:
+    """Write a history and the indicator at its end, without publishing. ``readings``: by open time, as far as they are known."""
     names = keys_of(exchange_id, series.symbol, series.timeframe, keeper)
     async with redis.pipeline(transaction=False) as pipe:
         _queue_candles(pipe, names.candles, bars[-KEPT:])
         pipe.set(names.indicator, bus.encode(indicator_value(series, series.indicator.reading)))
+        known = [reading_value(open_time, reading) for open_time, reading in sorted((readings or {}).items())]
+        for run in _unbroken(known[-KEPT:], series.step):
+            _queue_rows(pipe, names.readings, run)
         if keeper is not None:
             for name in names:
                 pipe.expire(name, OVERFLOW_TTL)
         await pipe.execute()
+
+
+def _unbroken(rows: Iterable[list[Any]], step: int) -> list[list[list[Any]]]:
+    """Rows in runs without a gap: what is written must not remove what stands in between."""
+    runs: list[list[list[Any]]] = []
+    for row in rows:
+        if runs and runs[-1][-1][0] + step == row[0]:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs
 
 
 async def move(redis: Redis, exchange_id: str, symbol: str, *, old: int | None, new: int | None) -> None:
@@ -130,14 +164,13 @@ async def move(redis: Redis, exchange_id: str, symbol: str, *, old: int | None, 
     for timeframe in TIMEFRAMES:
         source: Keys = keys_of(exchange_id, symbol, timeframe, old)
         target: Keys = keys_of(exchange_id, symbol, timeframe, new)
-        rows = await _scored(redis, source.candles)
+        candles = await _carried(redis, source.candles, target.candles)
+        readings = await _carried(redis, source.readings, target.readings)
         indicator = await redis.get(source.indicator)
-        # What is there already was written since the symbol was given its new place: it is newer.
-        there = set((await _scored(redis, target.candles)).values())
-        carried: dict[Any, float] = {row: score for row, score in rows.items() if score not in there}
         async with redis.pipeline(transaction=False) as pipe:
-            if carried:
-                pipe.zadd(target.candles, carried)
+            for name, rows in ((target.candles, candles), (target.readings, readings)):
+                if rows:
+                    pipe.zadd(name, rows)
             if indicator is not None:
                 pipe.set(target.indicator, indicator, nx=True)
             if new is not None:
@@ -146,6 +179,12 @@ async def move(redis: Redis, exchange_id: str, symbol: str, *, old: int | None, 
             for name in source:
                 pipe.unlink(name)
             await pipe.execute()
+
+
+async def _carried(redis: Redis, source: str, target: str) -> dict[Any, float]:
+    """The rows of a sorted set that another one lacks. What is there already was written since the move was decided: it is newer."""
+    there = set((await _scored(redis, target)).values())
+    return {row: score for row, score in (await _scored(redis, source)).items() if score not in there}
 
 
 async def _scored(redis: Redis, name: str) -> dict[bytes, float]:
@@ -160,9 +199,8 @@ async def sweep(redis: Redis, exchange_id: str, keepers: Mapping[str, int | None
     """
     places = [(symbol, timeframe, keeper) for symbol, keeper in keepers.items() for timeframe in TIMEFRAMES]
     wanted = {name for place in places for name in keys_of(exchange_id, *place)}
-    anybody = (keys.user_candles("*", exchange_id, "*", "*"), keys.user_indicator("*", exchange_id, "*", "*"))
     found = []
-    for pattern in (*keys_of(exchange_id, "*", "*", None), *anybody):
+    for pattern in (*keys_of(exchange_id, "*", "*", None), *keys_of(exchange_id, "*", "*", "*")):
         found += [name async for name in redis.scan_iter(match=pattern, count=1000) if name.decode() not in wanted]
     for at in range(0, len(found), _BATCH):
         async with redis.pipeline(transaction=False) as pipe:
@@ -173,11 +211,16 @@ async def sweep(redis: Redis, exchange_id: str, keepers: Mapping[str, int | None
 
 
 def _queue_candles(pipe: Pipeline, key: str, bars: Sequence[Bar]) -> None:
-    if not bars:
+    _queue_rows(pipe, key, [candle_value(bar) for bar in bars])
+
+
+def _queue_rows(pipe: Pipeline, key: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Add rows that begin with their open time, ascending, to a sorted set of the newest KEPT."""
+    if not rows:
         return
-    # A candle that stands there already (a refill, a revision) has the same score, but may be spelled differently.
-    pipe.zremrangebyscore(key, bars[0].open_time, bars[-1].open_time)
-    pipe.zadd(key, {bus.encode(candle_value(bar)): bar.open_time for bar in bars})
+    # What stands there already (a refill, a revision) has the same score, but may be spelled differently.
+    pipe.zremrangebyscore(key, rows[0][0], rows[-1][0])
+    pipe.zadd(key, {bus.encode(row): row[0] for row in rows})
     pipe.zremrangebyrank(key, 0, -KEPT - 1)
 
 
@@ -216,11 +259,17 @@ async def count_candles(redis: Redis, exchange_id: str, symbol: str, timeframe: 
     return int(await redis.zcard(keys_of(exchange_id, symbol, timeframe, keeper).candles))
 
 
+async def held_readings(redis: Redis, exchange_id: str, symbol: str, timeframe: str, keeper: int | None = None) -> set[int]:
+    """The open times of the candles whose readings are there."""
+    return {int(score) for score in (await _scored(redis, keys_of(exchange_id, symbol, timeframe, keeper).readings)).values()}
+
+
 class Stored(NamedTuple):
-    """A series as it stands in Redis: closed candles, oldest first, and the indicator of the last one."""
+    """A series as it stands in Redis: closed candles, oldest first, the indicator of the last one, and ``reading_value`` of each known."""
 
     candles: list[list[float]]
     indicator: dict[str, Any] | None
+    readings: list[list[Any]]
 
 
 def read_series(exchange_id: str, symbol: str, timeframe: str, *, limit: int = 400, keeper: int | None = None) -> Stored:
@@ -235,8 +284,10 @@ def read_series(exchange_id: str, symbol: str, timeframe: str, *, limit: int = 4
         names = keys_of(exchange_id, symbol, timeframe, one)
         pipe.zrange(names.candles, -limit, -1)
         pipe.get(names.indicator)
+        pipe.zrange(names.readings, -limit, -1)
     answers = iter(pipe.execute())
-    for rows, indicator in zip(answers, answers, strict=True):
-        if rows or indicator is not None:
-            return Stored([json.loads(cast(bytes, row)) for row in rows], None if indicator is None else json.loads(indicator))
-    return Stored([], None)
+    for candles, indicator, readings in zip(answers, answers, answers, strict=True):
+        if candles or indicator is not None:
+            read = [[json.loads(row) for row in rows] for rows in (candles, readings)]
+            return Stored(read[0], None if indicator is None else json.loads(indicator), read[1])
+    return Stored([], None, [])

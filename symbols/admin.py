@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
@@ -21,7 +22,7 @@ from symbols.services import symbols_set_policy
 
 @admin.register(Symbol)
 class SymbolAdmin(ModelAdmin):
-    list_display = ["symbol", "on", "tier_label", "rank", "policy_label", "tradable", "last_price", "turnover", "change"]
+    list_display = ["symbol", "chart", "on", "tier_label", "rank", "policy_label", "tradable", "last_price", "turnover", "change"]
     list_filter = [
         ("exchange", RelatedDropdownFilter),
         ("tier", ChoicesDropdownFilter),
@@ -39,6 +40,9 @@ class SymbolAdmin(ModelAdmin):
         ("Market", {"fields": ["price", "volume_24h", "quote_volume_24h", "change_24h", "rank", "tier", "updated_at"]}),
     ]
     readonly_fields = [field.name for field in Symbol._meta.fields if field.name not in {"id", "policy"}]
+
+    def view_on_site(self, symbol: Symbol) -> str:
+        return reverse("symbol", args=[symbol.exchange_id, symbol.symbol])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """The exchange's own list is where symbols come from."""
@@ -96,6 +100,10 @@ class SymbolAdmin(ModelAdmin):
             return "-"
         exact = f"{symbol.quote_volume_24h:,.2f} {symbol.quote}"
         return format_html('<span title="{}">{} {}</span>', exact, _short(symbol.quote_volume_24h), symbol.quote)
+
+    @display(description="chart")
+    def chart(self, symbol: Symbol) -> str:
+        return format_html('<a href="{}">Chart</a>', self.view_on_site(symbol))
 
     @display(description="24 h change", ordering="change_24h")
     def change(self, symbol: Symbol) -> str:

@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
 from market_data.macdv import STAGES
+from symbols.models import Symbol
 from tests import seeds
 from tests.people import browser, client_of, person
 
@@ -59,7 +60,11 @@ def test_the_log_in_page_keeps_the_name_after_an_error_but_not_the_password():
 def test_no_page_needs_inline_scripts_or_styles():
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
-    pages = [page(browser("operator")), page(Client(), "/login/")]
+    Symbol.objects.create(exchange_id="coinbase", symbol="BTC-USD", base="BTC", quote="USD")
+    client = browser("operator")
+    symbol_page = page(client, "/symbols/coinbase/BTC-USD/")
+    assert "https://www.coinbase.com/" in symbol_page
+    pages = [page(client), symbol_page.replace("https://www.coinbase.com/", "/"), page(Client(), "/login/")]
     pages += [render_to_string(f"{name}.html", request=request) for name in ("403", "403_csrf", "404", "500")]
     for text in pages:
         assert re.findall(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:", text) == []
@@ -76,9 +81,20 @@ def test_every_module_that_is_imported_exists():
             assert imported in MODULES, f"{name} imports {imported}"
 
 
-def test_every_element_the_dashboard_asks_for_is_in_the_page():
-    text = page(browser("operator"))
-    wanted = {found for source in MODULES.values() for found in re.findall(r'byId\("([\w-]+)"\)', source)}
+def modules_of(name: str) -> set[str]:
+    """A module and all that it imports."""
+    found, waiting = set(), {name}
+    while waiting:
+        found |= waiting
+        waiting = {imported for one in waiting for imported in re.findall(r'from "\./([^"]+)"', MODULES[one])} - found
+    return found
+
+
+@pytest.mark.parametrize(("module", "url"), [("dashboard.js", "/"), ("symbol.js", "/symbols/coinbase/BTC-USD/")])
+def test_every_element_a_page_asks_for_is_in_it(module, url):
+    Symbol.objects.create(exchange_id="coinbase", symbol="BTC-USD", base="BTC", quote="USD")
+    text = page(browser("operator"), url)
+    wanted = {found for name in modules_of(module) for found in re.findall(r'byId\("([\w-]+)"\)', MODULES[name])}
     assert len(wanted) > 20
     assert {name for name in wanted if f'id="{name}"' not in text} == set()
 

@@ -21,6 +21,8 @@ from livermore import keys
         ("design", keys.ticker("coinbase", "BTC-USD"), "ticker:coinbase:BTC-USD"),
         ("design", keys.channel_ticker("coinbase", "BTC-USD"), "channel:exchange:coinbase:ticker:BTC-USD"),
         ("design", keys.channel_user_alerts(7), "channel:user:7:alerts"),
+        ("design", keys.readings("coinbase", "BTC-USD", "5m"), "readings:coinbase:BTC-USD:5m"),
+        ("design", keys.user_readings(7, "coinbase", "BTC-USD", "5m"), "userreadings:7:coinbase:BTC-USD:5m"),
         ("design", keys.alert_stream("coinbase"), "stream:alerts:coinbase"),
         ("design", keys.alert_epoch("coinbase"), "epoch:alerts:coinbase"),
     ],

@@ -162,7 +162,8 @@ async def test_a_candle_that_was_committed_but_never_written_is_there_after_a_re
         await world.crash()
         for timeframe in ("5m", "15m"):
             last = world.last_closed(timeframe)
-            await world.redis.zremrangebyscore(keys.candles(COINBASE_ID, "ETH-USD", timeframe), last, last)
+            for name in (keys.candles, keys.readings):
+                await world.redis.zremrangebyscore(name(COINBASE_ID, "ETH-USD", timeframe), last, last)
         await world.start(COINBASE_ID)
 
         async def whole() -> bool:
@@ -172,6 +173,33 @@ async def test_a_candle_that_was_committed_but_never_written_is_there_after_a_re
             } == {world.last_closed("15m")}
 
         await until(whole, "every candle in Redis")
+        assert [row[0] for row in await readings_of(world, "5m")] == [row[0] for row in (await world.candles(COINBASE_ID))["ETH-USD", "5m"]]
+
+
+async def readings_of(world: Any, timeframe: str) -> list[list[Any]]:
+    return [json.loads(row) for row in await world.redis.zrange(keys.readings(COINBASE_ID, "ETH-USD", timeframe), 0, -1)]
+
+
+async def test_lost_readings_are_worked_out_again_and_those_that_are_there_stay(redis_url: str) -> None:
+    async with simulated([COINBASE]) as world:
+        await world.start(COINBASE_ID)
+        for _ in range(4):
+            await world.advance()
+        before = await readings_of(world, "5m")
+        assert len(before) == 404
+        await world.redis.zremrangebyrank(keys.readings(COINBASE_ID, "ETH-USD", "5m"), 0, -3)
+        await world.connectors[COINBASE_ID].backfill()
+
+        async def back() -> bool:
+            return len(await readings_of(world, "5m")) == 151
+
+        await until(back, "readings from the 250th of 400 candles on")
+        after = await readings_of(world, "5m")
+        assert [row[0] for row in after] == [row[0] for row in before[-151:]]
+        assert after[-2:] == before[-2:]
+        value = (await world.indicators(COINBASE_ID))["ETH-USD", "5m"]
+        assert value is not None
+        assert after[-1] == [value[name] for name in ("t", "macdv", "signal", "histogram", "stage")]
 
 
 # What it waits for

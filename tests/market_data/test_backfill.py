@@ -13,7 +13,7 @@ from exchanges.sandbox.clock import ManualClock
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE
 from livermore.watched import Watched
-from market_data.backfill import CATCH_UP_BARS, History, NoHistory, refill, warm_up
+from market_data.backfill import CATCH_UP_BARS, History, NoHistory, recomputed, refill, warm_up
 from market_data.candles import STEP, Bar, Book, Longer
 from market_data.series import HISTORY_BARS, Series
 from tests import oracle
@@ -110,6 +110,8 @@ async def test_a_cold_start_fetches_400_candles_a_timeframe_and_evaluates_none()
         assert one.last_open == last(NOW, timeframe)
         assert len(history.bars[timeframe]) == (400 if timeframe != "1d" else 146), "the market is 146 days old"
         assert agrees(one, rows_of(history.bars[timeframe]))
+        assert sorted(history.readings[timeframe]) == [bar.open_time for bar in history.bars[timeframe]]
+        assert history.readings[timeframe][one.last_open] == one.indicator.reading
         assert one.warm
     assert desk.book.last is not None
     assert desk.book.last.open_time == last(NOW)
@@ -389,6 +391,30 @@ async def test_a_refill_is_the_newest_400_candles_up_to_the_last_evaluated_one(s
     assert [bar.open_time for bar in bars] == list(range(bars[0].open_time, upto + 1, STEP))
     assert 390 < len(bars) <= 400
     assert any(bar.synthetic for bar in bars) == idle
+
+
+async def test_readings_of_refilled_candles_agree_with_the_series_and_end_with_its_own() -> None:
+    """What the series said, from where a fresh indicator has forgotten its seed."""
+    desk = Desk(Exchange("ETH-USD"))
+    history = await desk.warm_up()
+    later = await desk.after(250 * STEP)
+    said = {**history.readings["5m"], **later.readings["5m"]}
+    series = desk.series["5m"]
+    assert series.last_open is not None
+    bars = await refill(desk.exchange.fetch, symbol="ETH-USD", timeframe="5m", last_open=series.last_open)
+    readings = recomputed(bars, taken=series.indicator.bars, last=series.indicator.reading)
+
+    assert list(readings) == [bar.open_time for bar in bars[249:]]
+    assert readings[series.last_open] == series.indicator.reading
+    for at, reading in readings.items():
+        assert reading.macdv == pytest.approx(said[at].macdv, rel=1.5e-3, abs=0.05)
+
+
+async def test_readings_of_a_whole_history_are_those_of_the_series_from_its_first_candle_on() -> None:
+    desk = Desk(Exchange("ETH-USD"))
+    history = await desk.warm_up()
+    series = desk.series["4h"]
+    assert recomputed(history.bars["4h"], taken=series.indicator.bars, last=series.indicator.reading) == history.readings["4h"]
 
 
 def test_the_markets_longer_candles_are_sums_of_its_5m_candles() -> None:

@@ -11,6 +11,7 @@ from exchanges.events import TIMEFRAMES, Ticker
 from livermore import bus
 from market_data import store
 from market_data.candles import STEP, Bar
+from market_data.macdv import Reading
 from market_data.series import Series
 from market_data.store import Close
 from tests import oracle
@@ -76,6 +77,57 @@ async def test_an_indicator_is_stored_with_the_fields_of_the_contract(redis: Red
         "span": 300,
         "reason": "",
     }
+
+
+READINGS = "readings:coinbase:BTC-USD:5m"
+
+
+def with_readings(count: int) -> tuple[Series, list[Bar], dict[int, Reading]]:
+    """A series that has taken ``count`` candles, and what it said after each."""
+    series = Series("BTC-USD", "5m")
+    bars = [bar(at, 100 + at % 7 / 4) for at in range(count)]
+    return series, bars, {one.open_time: series.advance(one).current for one in bars}
+
+
+async def readings_of(redis: Redis) -> list[list[Any]]:
+    return [json.loads(member) for member in await redis.zrange(READINGS, 0, -1)]
+
+
+async def test_readings_are_stored_beside_the_candles_and_the_last_is_the_indicator(redis: Redis) -> None:
+    series, bars, readings = with_readings(60)
+    await store.write_history(redis, "coinbase", series, bars[:59], {one: readings[one] for one in list(readings)[:59]})
+    await store.write_closes(redis, "coinbase", [close_of(series, bars[59])])
+
+    rows = await readings_of(redis)
+    assert rows == [[at, *reading[:3], reading.stage] for at, reading in readings.items()]
+    assert rows[0] == [T0, None, None, None, "unknown"]
+    indicator = json.loads(await redis.get(INDICATOR))
+    assert rows[-1] == [indicator[name] for name in ("t", "macdv", "signal", "histogram", "stage")]
+    assert store.read_readings("coinbase", "BTC-USD", "5m", limit=2) == rows[-2:]
+
+
+async def test_the_newest_thousand_readings_are_kept(redis: Redis) -> None:
+    series, bars, readings = with_readings(1_010)
+    await store.write_history(redis, "coinbase", series, bars, readings)
+    assert [row[0] for row in await readings_of(redis)] == [one.open_time for one in bars[10:]]
+
+
+async def test_a_reading_between_those_that_are_written_stays(redis: Redis) -> None:
+    series, bars, readings = with_readings(40)
+    exact = {bars[35].open_time: Reading(1.0, 2.0, -1.0, 3.0, "retracing")}
+    await store.write_history(redis, "coinbase", series, [], exact)
+    await store.write_history(redis, "coinbase", series, bars, {at: one for at, one in readings.items() if at not in exact})
+
+    assert await store.held_readings(redis, "coinbase", "BTC-USD", "5m") == set(readings)
+    assert (await readings_of(redis))[35] == [bars[35].open_time, 1.0, 2.0, -1.0, "retracing"]
+
+
+async def test_a_revised_candle_keeps_the_reading_that_was_evaluated(redis: Redis) -> None:
+    series, bars, readings = with_readings(40)
+    await store.write_history(redis, "coinbase", series, bars, readings)
+    before = await readings_of(redis)
+    await store.write_history(redis, "coinbase", series, [bar(38, 101.75)])
+    assert await readings_of(redis) == before
 
 
 async def test_an_indicator_without_a_value_says_why(redis: Redis) -> None:
@@ -186,12 +238,13 @@ async def test_what_nobody_follows_any_more_goes_and_the_rest_stays(redis: Redis
         for timeframe in TIMEFRAMES:
             series = Series(symbol, timeframe)
             series.advance(bar(0))
-            await store.write_history(redis, "coinbase", series, [bar(0)])
+            await store.write_history(redis, "coinbase", series, [bar(0)], {T0: series.indicator.reading} if symbol == "BTC-USD" else None)
         await store.write_tickers(redis, "coinbase", [(Ticker(symbol, 1.0), T0)])
     await store.forget(redis, "coinbase", "BTC-USD")
 
     assert await redis.keys("*BTC-USD*") == []
     assert len(await redis.keys("*ETH-USD*")) == 11
+    assert await redis.keys("readings:*") == []
 
 
 # Reading
@@ -217,6 +270,7 @@ async def test_a_user_reads_the_shared_candles_first_and_their_own_where_there_a
     for symbol in ("BTC-USD", "XYZ-USD"):
         await written(redis, "coinbase", [own], f"usercandles:7:coinbase:{symbol}:5m")
         await redis.set(f"userindicator:7:coinbase:{symbol}:5m:macdv", '{"t":5}')
+        await redis.zadd(f"userreadings:7:coinbase:{symbol}:5m", {'[5,1.0,null,null,"unknown"]': 5})
 
     assert len(store.read_candles("coinbase", "BTC-USD", "5m", user_id=7)) == 3
     assert store.read_candles("coinbase", "XYZ-USD", "5m", user_id=7) == [own]
@@ -227,4 +281,6 @@ async def test_a_user_reads_the_shared_candles_first_and_their_own_where_there_a
     assert shared["t"] == bars[-1].open_time
     assert store.read_indicator("coinbase", "XYZ-USD", "5m", user_id=7) == {"t": 5}
     assert store.read_indicator("coinbase", "XYZ-USD", "5m", user_id=8) is None
+    assert store.read_readings("coinbase", "XYZ-USD", "5m", user_id=7) == [[5, 1.0, None, None, "unknown"]]
+    assert store.read_readings("coinbase", "XYZ-USD", "5m", user_id=8) == []
     assert store.read_indicator("coinbase", "XYZ-USD", "5m") is None

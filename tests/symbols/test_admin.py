@@ -56,6 +56,12 @@ def test_the_list_says_what_matters(btc, eth):
     assert "SIMULATED" in html
 
 
+def test_a_symbol_leads_to_its_chart(btc):
+    client = browser("viewer")
+    for page in (LIST, f"{LIST}{btc.pk}/change/"):
+        assert 'href="/symbols/coinbase/BTC-USD/"' in client.get(page).text
+
+
 def test_unranked_symbols_come_last(btc):
     alias = Symbol.objects.create(exchange_id="coinbase", symbol="BTC-USDC", base="BTC", quote="USDC")
     assert listed(browser("viewer").get(LIST).text) == [str(btc.pk), str(alias.pk)]

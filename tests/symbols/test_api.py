@@ -216,6 +216,28 @@ def test_candles_come_with_their_indicator_and_the_state_of_the_symbol():
     }
 
 
+def put_readings(symbol: str, *rows: list[object]) -> None:
+    for row in rows:
+        bus.sync().zadd(keys.readings("coinbase", symbol, "5m"), {json.dumps(row): row[0]})
+
+
+def test_readings_come_with_the_candles_when_asked_for_and_end_with_the_indicator():
+    market("BTC-USD")
+    t = READING["t"]
+    store("BTC-USD", candles=tuple([t - back * 300_000, *CANDLE[1:]] for back in (2, 1, 0)))
+    put_readings("BTC-USD", *([t - back * 300_000, -9.5, None, None, "unknown"] for back in (3, 2, 1)))
+    client = browser("viewer")
+    answer = client.get(candles_url("BTC-USD", "?indicator=series")).json()
+    last = [t, READING["macdv"], READING["signal"], READING["histogram"], READING["stage"]]
+    assert answer["readings"] == [*([t - back * 300_000, -9.5, None, None, "unknown"] for back in (2, 1)), last]
+    assert "readings" not in client.get(candles_url("BTC-USD")).json()
+
+
+def test_a_series_without_an_indicator_has_the_readings_that_are_there():
+    market("BTC-USD")
+    assert browser("viewer").get(candles_url("BTC-USD", "?indicator=series")).json()["readings"] == []
+
+
 def test_candles_that_nobody_keeps_current_do_not_look_live():
     market("BTC-USD")
     store("BTC-USD")
@@ -251,6 +273,7 @@ def test_a_symbol_is_spelled_as_the_exchange_spells_it(symbol, path):
         ("?limit=0", {"limit": ["Ensure this value is greater than or equal to 1."]}),
         ("?limit=1001", {"limit": ["Ensure this value is less than or equal to 1000."]}),
         ("?limit=many", {"limit": ["A valid integer is required."]}),
+        ("?indicator=all", {"indicator": ['Unknown indicator "all"; known: last, series.']}),
     ],
 )
 def test_a_wrong_question_is_an_error(query, expected):

@@ -65,3 +65,13 @@ export const patch = (url, body) => ask("PATCH", url, body);
 
 /** @param {string} url */
 export const remove = (url) => ask("DELETE", url);
+
+/** An answer that did not come, with why in words. */
+export class ApiError extends Error {}
+
+/** @param {string} url @returns {Promise<any>} the answer's JSON; rejects with ApiError */
+export async function read(url) {
+  const { ok, data, message } = await get(url);
+  if (ok && data !== null) return data;
+  throw new ApiError(message || "The server’s answer could not be read.");
+}

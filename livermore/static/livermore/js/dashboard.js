@@ -1,21 +1,20 @@
 // The dashboard: ties the socket, the state and the parts of the page together.
 import { Cards } from "./cards.js";
-import { now, synchronize } from "./clock.js";
+import { now } from "./clock.js";
 import { KIND_OPTIONS, TIMEFRAME_OPTIONS, choice, paintLegend, toggles } from "./controls.js";
 import { byId, set, setText } from "./dom.js";
 import { paintEmptyFeed, paintEmptyMatrix } from "./empty.js";
 import { AlertFeed } from "./feed.js";
 import { plural } from "./format.js";
 import { listen } from "./keyboard.js";
+import { symbolUrl } from "./links.js";
+import { Live } from "./live.js";
 import { Matrix } from "./matrix.js";
 import { readFilters, writeFilters } from "./query.js";
-import { Feed } from "./socket.js";
-import { apply, behind, initialState, reduce } from "./state.js";
+import { initialState } from "./state.js";
 import { recall, remember } from "./storage.js";
-import { followSettings } from "./theme.js";
 import { TopBar, paintNotice } from "./topbar.js";
 
-const CATCH_UP = 1_000; // what is on its way arrives within this; what is not has to be asked for
 const LONG_WAIT = 3_000;
 
 const page = document.body.dataset;
@@ -23,11 +22,8 @@ const mayControl = page.mayControl === "yes";
 const state = initialState();
 const filters = readFilters(location.search);
 const view = { query: filters.query, exchanges: filters.exchanges, mine: filters.mine, sort: filters.sort, pins: recallPins() };
-/** uids of alerts that have come and have not been on the screen. */
-const unseen = new Set();
 /** What has changed since the last frame was drawn. */
 let changed = nothing();
-let drawing = false;
 
 function nothing() {
   return { rows: new Set(), structure: false, exchanges: false, alerts: false, whole: false };
@@ -73,9 +69,12 @@ const alerts = new AlertFeed({
   elements: { scroller: byId("alerts-scroller"), list: byId("feed"), bar: byId("alerts-new"), more: byId("feed-more") },
 });
 
-const feed = new Feed({
-  url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${page.feed}`,
-  onMessages: receive,
+const live = new Live({
+  path: page.feed,
+  state,
+  onTake: take,
+  onDraw: draw,
+  onUnseen: (count) => topBar.paintUnseen(count),
   onLink: (link) => {
     if (topBar.paintLink(link) && state.loaded) {
       drawExchanges();
@@ -84,51 +83,20 @@ const feed = new Feed({
     paintNotice(link, page.login);
     paintWaiting();
   },
-  resume: () => state.positions,
 });
+const { feed, unseen } = live;
 
 // From the socket to the screen.
 
-/** @param {object[]} messages */
-function receive(messages) {
-  const wasLoaded = state.loaded;
-  for (const message of messages) take(message);
-  if (!wasLoaded) unseen.clear();
-  topBar.paintUnseen(unseen.size);
-  if (behind(state).length) setTimeout(() => behind(state).length && feed.hello(), CATCH_UP);
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(draw);
-}
-
-/** @param {{ type: string }} message */
-function take(message) {
-  let changes;
-  try {
-    changes = reduce(state, message);
-  } catch (error) {
-    // One message that makes no sense must not stop those after it.
-    console.error(`a ${message?.type} message could not be read`, error);
-    return;
-  }
-  apply(state, changes);
-  if (changes.settings) follow(changes.settings);
-  if (changes.at) synchronize(changes.at);
-  // The server itself missed messages: nobody knows which.
-  if (message.resync) feed.hello();
-  for (const alert of changes.fresh ?? []) unseen.add(alert.uid);
+/** @param {{ type: string }} message @param {import("./state.js").Changes} changes */
+function take(message, changes) {
+  if (changes.settings) matrix.setTimeframes(changes.settings.timeframes);
   if (changes.restarted?.length) tellOfRestart(changes.restarted);
   for (const key of changes.rows?.keys() ?? []) changed.rows.add(key);
   changed.structure ||= message.type === "symbols" || message.type === "account";
   changed.exchanges ||= Boolean(changes.exchanges);
   changed.alerts ||= Boolean(changes.alerts);
   changed.whole ||= Boolean(changes.whole);
-}
-
-/** What the reader set, also in another tab or on another machine. */
-function follow(settings) {
-  followSettings(settings);
-  matrix.setTimeframes(settings.timeframes);
 }
 
 /** The list could not be continued: never pass a part of it off as the whole. @param {string[]} ids */
@@ -143,7 +111,6 @@ function tellOfRestart(ids) {
 }
 
 function draw() {
-  drawing = false;
   const { rows, structure, exchanges, alerts: news, whole } = changed;
   changed = nothing();
   if (exchanges) drawExchanges();
@@ -308,6 +275,12 @@ function goTo(pane) {
   byId(`${pane}-scroller`).focus();
 }
 
+/** The chart of what is selected. */
+function openChart() {
+  const one = active === "matrix" ? state.rows.get(matrix.selected) : state.alerts.find((alert) => alert.uid === alerts.selected);
+  if (one) location.assign(symbolUrl(one.exchange_id ?? one.source_exchange_id, one.symbol, one.timeframe));
+}
+
 const actor = () => (active === "matrix" ? matrix : alerts);
 
 function escape() {
@@ -353,21 +326,16 @@ function start() {
     k: () => actor().move(-1),
     Enter: () => actor().enter(),
     p: () => matrix.pin(),
+    c: openChart,
     m: () => goTo("matrix"),
     n: () => goTo("alerts"),
     "?": () => byId("keys").showModal(),
     Escape: escape,
   });
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return;
-    feed.wake();
-    alerts.refresh();
-  });
-  addEventListener("online", () => feed.wake());
-  addEventListener("pageshow", (event) => event.persisted && feed.wake());
+  document.addEventListener("visibilitychange", () => document.hidden || alerts.refresh());
   setInterval(tick, 1_000);
   setPane(filters.pane);
-  feed.start();
+  live.start();
 }
 
 function tick() {

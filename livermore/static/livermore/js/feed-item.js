@@ -2,6 +2,7 @@
 import { describe, safeLink } from "./alerts.js";
 import { h, icon, setText } from "./dom.js";
 import { ago, duration, exact, exactTime, macdv, percent, price } from "./format.js";
+import { symbolUrl } from "./links.js";
 import { stageName } from "./stages.js";
 
 const SIGNS = { up: "▲", down: "▼" };
@@ -114,7 +115,13 @@ export function alertDetails(alert) {
     ["Number", `${alert.source_exchange_id} #${alert.id}`],
   ];
   const list = facts.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]);
-  return h("div", { class: "alert-details" }, h("dl", {}, ...list), timeframeTable(alert));
+  const chart = h(
+    "a",
+    { class: "button", href: symbolUrl(alert.source_exchange_id, alert.symbol, alert.timeframe) },
+    icon("icon-chart"),
+    `Chart of ${alert.symbol} ${alert.timeframe}`,
+  );
+  return h("div", { class: "alert-details" }, h("dl", {}, ...list), timeframeTable(alert), chart);
 }
 
 function publication({ published_at: published, triggered_at: triggered }) {

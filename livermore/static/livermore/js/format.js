@@ -94,6 +94,11 @@ export function setZone(name) {
   }
 }
 
+/** The zone as Intl takes it. @returns {string | undefined} */
+export function readerZone() {
+  return zone;
+}
+
 const PARTS = { hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
 
 /** Date and time of that moment in the reader's zone, by name. */

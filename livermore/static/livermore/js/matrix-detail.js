@@ -1,6 +1,7 @@
 // What opens under a row of the matrix: every reading of the symbol in full.
-import { h, icon, setText } from "./dom.js";
+import { h, icon, set, setText } from "./dom.js";
 import { exact, exactTime, macdv } from "./format.js";
+import { symbolUrl } from "./links.js";
 import { stateText } from "./matrix-row.js";
 import { TIMEFRAMES, stageName } from "./stages.js";
 
@@ -15,10 +16,11 @@ export function createDetail() {
     table: h("div"),
     facts: h("p", { class: "muted" }),
   };
+  const chart = h("a", { class: "button", "data-action": "chart" }, icon("icon-chart"), "Chart");
   const pin = h("button", { class: "button", type: "button", "data-action": "pin" }, icon("icon-pin"), parts.label);
-  const head = h("div", { class: "detail-head" }, parts.title, parts.state, pin);
+  const head = h("div", { class: "detail-head" }, parts.title, parts.state, chart, pin);
   const inner = h("div", { class: "detail-inner", role: "cell" }, head, parts.table, parts.facts);
-  return { element: h("div", { class: "detail", role: "row" }, inner), ...parts };
+  return { element: h("div", { class: "detail", role: "row" }, inner), chart, ...parts };
 }
 
 /** @param {ReturnType<typeof createDetail>} detail @param {object} row @param {object | undefined} card @param {boolean} pinned */
@@ -26,6 +28,7 @@ export function fillDetail(detail, row, card, pinned) {
   const [title, state] = stateText(row, card).split("\n");
   setText(detail.title, title);
   setText(detail.state, state);
+  set(detail.chart, "href", symbolUrl(row.exchange_id, row.symbol));
   setText(detail.label, pinned ? "Unpin" : "Pin to the top");
   detail.table.replaceChildren(readings(row));
   setText(detail.facts, facts(row));

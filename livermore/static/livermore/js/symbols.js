@@ -1,9 +1,10 @@
 // The symbols page: find a symbol, judge it, add or remove it.
-import { ask, get, post, remove } from "./api.js";
+import { get, post, remove } from "./api.js";
 import { toggles } from "./controls.js";
 import { byId, h, set, setText } from "./dom.js";
 import { ago, compact, exact, exactTime, percent, plural, price } from "./format.js";
 import { listen } from "./keyboard.js";
+import { symbolUrl } from "./links.js";
 import { COLUMNS, readView, tierText, writeView } from "./symbol-list.js";
 import { Positions } from "./positions.js";
 
@@ -133,7 +134,7 @@ function line(row) {
   const simulated = option?.dataset.simulated;
   const name = option?.text.replace(" (SIMULATED)", "") ?? row.exchange_id;
   const cells = [
-    h("th", { scope: "row" }, h("a", { href: `${page.symbol}${encodeURIComponent(row.exchange_id)}/${row.symbol.split("/").map(encodeURIComponent).join("/")}/` }, row.symbol)),
+    h("th", { scope: "row" }, h("a", { href: symbolUrl(row.exchange_id, row.symbol) }, row.symbol)),
     h("td", {}, name, simulated && h("span", { class: "badge" }, "SIMULATED")),
     h("td", { class: "right", title: priceHint(row) }, price(row.price, decimalsOf(row))),
     h("td", { class: "right", "data-direction": row.change_24h > 0 ? "up" : row.change_24h < 0 ? "down" : null }, percent(row.change_24h)),

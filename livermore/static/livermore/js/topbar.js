@@ -41,7 +41,7 @@ export class TopBar {
     this.linkButton = byId("link");
     this.linkWord = byId("link-text");
     this.linkSaid = byId("link-said");
-    this.counts = [byId("unseen"), byId("tab-unseen")];
+    this.counts = [...document.querySelectorAll("#unseen, #tab-unseen")];
     this.bell = byId("bell");
     this.title = document.title;
   }
