@@ -122,3 +122,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if find_chromium() is None:
         terminalreporter.write_line(f"BROWSER TESTS DID NOT RUN: {NO_CHROMIUM}.", yellow=True, bold=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-rights", action="store_true", help="write tests/livermore/rights.json anew")
