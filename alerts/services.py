@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import Exists, F, Max, OuterRef
 
 from alerts.evaluation import Draft
 from alerts.models import Alert, AlertRule, ExchangeSequence
 from alerts.payloads import AlertMessage, WithheldMessage
 from alerts.rules import Rule, uid
 from exchanges.events import BASE_TIMEFRAME
+from exchanges.models import UserExchange
 from market_data.models import Checkpoint
 from symbols.models import Position, UserSymbol
 from symbols.tiers import SHARED, Place
@@ -197,10 +198,11 @@ def alert_owners(alerts: Sequence[Alert]) -> dict[int, list[int]]:
     owners: dict[int, set[int]] = {alert.pk: set() for alert in overflow}
     for alert_id, user_id in links.values_list("alert_id", "user_id"):
         owners[alert_id].add(user_id)
+    away = UserExchange.objects.filter(user_id=OuterRef("user_id"), exchange_id=OuterRef("symbol__exchange_id"), watch=False)
     wanted: dict[tuple[str, str], set[int]] = {}
     where = {"symbol__symbol__in": {alert.symbol for alert in overflow}, "symbol__exchange__in": {alert.exchange_id for alert in overflow}}
     for model in (UserSymbol, Position):
-        rows = model.objects.filter(**where).values_list("symbol__exchange_id", "symbol__symbol", "user_id")
+        rows = model.objects.filter(~Exists(away), **where).values_list("symbol__exchange_id", "symbol__symbol", "user_id")
         for exchange_id, symbol, user_id in rows:
             wanted.setdefault((exchange_id, symbol), set()).add(user_id)
     for alert in overflow:

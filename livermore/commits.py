@@ -141,7 +141,7 @@ class Committer:
     async def write_history(self, series: Series, bars: list[Bar], readings: Mapping[int, Reading] | None = None) -> None:
         """Write a history where its symbol stands now, if it is still followed."""
         if series.symbol in self.keepers:
-            await store.write_history(self._redis, self.exchange_id, series, bars, readings, self.keepers[series.symbol])
+            await store.write_history(self._redis, self.exchange_id, series, bars, readings=readings, keeper=self.keepers[series.symbol])
 
     async def _relocate(self, relocation: Relocation) -> None:
         symbol, old, new = relocation

@@ -131,6 +131,10 @@ _NOT_WATCHED = {"state": "offline", "reason": "no process follows this symbol"}
 """Also where it is followed for other users only: what they want is not told."""
 
 
+_NOT_WATCHED = {"state": "offline", "reason": "no process follows this symbol"}
+"""Also where it is followed for other users only: what they want is not told."""
+
+
 def _state(exchange_id: str, symbol: str) -> dict[str, str]:
     """What the connector last said about the symbol: data nobody keeps current must not look live."""
     value = bus.sync().hget(keys.exchange_states(exchange_id), symbol)

@@ -90,10 +90,10 @@ async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], 
                 keeper = keepers.get(close.symbol)
                 names = keys_of(exchange_id, close.symbol, close.timeframe, keeper)
                 _queue_candles(pipe, names.candles, [close.bar])
-                pipe.set(names.indicator, bus.encode(close.indicator), keepttl=keeper is not None)
+                pipe.set(names.indicator, bus.encode(close.indicator))
                 _queue_rows(pipe, names.readings, [close_reading(close)])
-                if keeper is not None and _ends_an_hour(close):
-                    _queue_renewal(pipe, exchange_id, close.symbol, keeper)
+                if keeper is not None:
+                    _queue_renewal(pipe, exchange_id, close, keeper)
             await pipe.execute()
 
 
@@ -102,10 +102,10 @@ def _ends_an_hour(close: Close) -> bool:
     return close.timeframe == BASE_TIMEFRAME and (close.bar.open_time + TIMEFRAMES[BASE_TIMEFRAME]) % hour == 0
 
 
-def _queue_renewal(pipe: Pipeline, exchange_id: str, symbol: str, keeper: int) -> None:
-    """All timeframes at once: a daily candle is written once a day, and would be gone just before its next one."""
-    for timeframe in TIMEFRAMES:
-        for name in keys_of(exchange_id, symbol, timeframe, keeper):
+def _queue_renewal(pipe: Pipeline, exchange_id: str, close: Close, keeper: int) -> None:
+    """Once an hour all timeframes at once: a daily candle is written once a day, and would be gone just before its next one."""
+    for timeframe in TIMEFRAMES if _ends_an_hour(close) else [close.timeframe]:
+        for name in keys_of(exchange_id, close.symbol, timeframe, keeper):
             pipe.expire(name, OVERFLOW_TTL)
 
 
@@ -131,6 +131,7 @@ async def write_history(
     exchange_id: str,
     series: Series,
     bars: Sequence[Bar],
+    *,
     readings: Mapping[int, Reading] | None = None,
     keeper: int | None = None,
 ) -> None:

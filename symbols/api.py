@@ -47,13 +47,16 @@ def marked(rows: QuerySet[Symbol], user_id: int) -> QuerySet[Symbol]:
 
 
 def with_live_prices(rows: Sequence[Symbol]) -> Sequence[Symbol]:
-    """Put the live figures over the listed ones, where there are any; with one question to Redis, and without where it is away."""
-    names = [keys.ticker(row.exchange_id, row.symbol) for row in rows]
+    """Put the live figures over the listed ones, where there are any; with one question to Redis, and without where it is away.
+
+    ``rows`` are ``marked``: that a symbol is live because others want it is not told.
+    """
+    told = [row for row in rows if row.tier != Tier.OVERFLOW or row.added or row.held]  # type: ignore[attr-defined]
     try:
-        values = bus.sync().mget(names) if names else []
+        values = bus.sync().mget([keys.ticker(row.exchange_id, row.symbol) for row in told]) if told else []
     except bus.FAILURES:
         values = []
-    for row, value in zip(rows, values, strict=False):
+    for row, value in zip(told, values, strict=False):
         if value is None:
             continue
         ticker = json.loads(value)

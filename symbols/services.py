@@ -209,7 +209,7 @@ def symbols_set_policy(*, ids: Sequence[int], policy: str, by: str) -> tuple[int
 def pool_changed(*, exchange_ids: Iterable[str], by: str) -> str:
     """Choose the pools of these exchanges anew and tell the running connectors. Returns what they answered."""
     answers = []
-    for exchange in Exchange.objects.filter(pk__in=list(exchange_ids)):
+    for exchange in Exchange.objects.filter(pk__in=list(exchange_ids)).order_by("pk"):
         symbols_choose(exchange=exchange)
         answers.append(f"{exchange.pk}: {control.request_sync(exchange.pk, 'reload', by=by).message}")
     return "; ".join(answers)

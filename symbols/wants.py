@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from exchanges import control
@@ -42,8 +43,8 @@ class Own(NamedTuple):
 
 def counting(user_id: int) -> QuerySet[Position]:
     """The positions of a user that are watched: not dust, and not dollars."""
-    minimum = Preferences.objects.filter(user_id=user_id).values_list("minimum_position_value", flat=True).first()
-    least = MINIMUM_POSITION_VALUE if minimum is None else minimum
+    minimum = Preferences.objects.filter(user_id=user_id).values("minimum_position_value")
+    least = Coalesce(Subquery(minimum), MINIMUM_POSITION_VALUE)
     worth = Q(by_hand=True) | Q(value=None) | Q(value__gte=least)
     return Position.objects.filter(worth, user_id=user_id, symbol__isnull=False)
 
@@ -100,9 +101,10 @@ def symbols_add(*, user: User, exchange: Exchange, lines: Sequence[str]) -> list
     markets, rows = listed(exchange)
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)  # one at a time: the limit holds
-        have = set(UserSymbol.objects.filter(user=user, symbol__exchange=exchange).values_list("symbol_id", flat=True))
+        before = frozenset(UserSymbol.objects.filter(user=user, symbol__exchange=exchange).values_list("symbol_id", flat=True))
+        have = set(before)
         verdicts = [_judge(line, markets, rows, have, trouble) for line in lines]
-        new = {rows[verdict.symbol].pk for verdict in verdicts if verdict.ok} - have
+        new = have - before
         UserSymbol.objects.bulk_create([UserSymbol(user=user, symbol_id=pk) for pk in sorted(new)], ignore_conflicts=True)
     if new:
         _follow(user, [exchange.pk])
@@ -110,6 +112,7 @@ def symbols_add(*, user: User, exchange: Exchange, lines: Sequence[str]) -> list
 
 
 def _judge(line: str, markets: Sequence[Ranked], rows: dict[str, Symbol], have: set[int], trouble: str) -> Verdict:
+    """What becomes of a line. ``have``: what is on the list; what the line adds is put there."""
     text = line.strip()[: LONGEST_SPELLING + 1]
     if not text or len(text) > LONGEST_SPELLING:
         return Verdict(line[:LONGEST_SPELLING], "empty", "Write a symbol, e.g. DOGE or DOGE-USD.")

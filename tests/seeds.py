@@ -4,11 +4,14 @@ from importlib import import_module
 from types import SimpleNamespace
 
 from django.apps import apps
+from django.contrib.auth.models import Group
 from django.db import connection
 
 from exchanges.seeds import ROWS, exchanges_seed
 
-SEEDS = ("exchanges.migrations.0002_groups", "exchanges.migrations.0004_roles", "alerts.migrations.0002_default_rule")
+SEEDS = ("exchanges.migrations.0002_groups", "alerts.migrations.0002_default_rule")
+RIGHTS = "exchanges.migrations.0004_roles"
+"""What came later for the groups: given once, as a migration does, to groups that are new."""
 
 
 KNOWN = ", ".join(sorted(ROWS, key=lambda slug: (ROWS[slug].get("is_sandbox", False), ROWS[slug]["name"])))
@@ -18,5 +21,6 @@ KNOWN = ", ".join(sorted(ROWS, key=lambda slug: (ROWS[slug].get("is_sandbox", Fa
 def restore() -> None:
     """Run the seeds again; each leaves alone what is there."""
     exchanges_seed()
-    for name in SEEDS:
+    new = not Group.objects.exists()
+    for name in (*SEEDS, RIGHTS) if new else SEEDS:
         import_module(name).seed(apps, SimpleNamespace(connection=connection))

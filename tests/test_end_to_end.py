@@ -23,7 +23,7 @@ each_run = pytest.mark.parametrize("kind", ["unbroken", "crashed"])
 ALERT_FIELDS = {
     "id", "epoch", "uid", "type", "source_exchange_id", "symbol", "base", "quote", "timeframe", "alert_type", "trigger_label", "direction",
     "trigger_value", "signal_delta", "price", "candle_time", "triggered_at", "published_at", "delayed", "revised", "stage", "bias",
-    "timeframes", "elsewhere",
+    "timeframes", "elsewhere", "overflow", "shared",
 }  # fmt: skip
 INDICATOR_FIELDS = {"t", "close", "macdv", "signal", "histogram", "atr", "stage", "seeded", "observed", "span", "reason"}
 

@@ -4,7 +4,7 @@ import pytest
 
 from alerts.models import Alert, AlertRule, ExchangeSequence
 from tests import seeds
-from tests.people import browser
+from tests.people import browser, client_of, person
 from tests.seeds import KNOWN
 
 LIST = "/api/alerts/"
@@ -78,6 +78,8 @@ def test_an_alert_has_the_shape_of_the_message_on_the_socket():
         "bias": "bullish",
         "timeframes": [{"timeframe": "5m", "macdv": 151.25, "stage": "rallying"}],
         "elsewhere": [],
+        "overflow": False,
+        "shared": True,
     }
     client = browser("viewer")
     assert client.get(f"{LIST}{row.uid}/").json() == expected
@@ -135,7 +137,7 @@ def test_a_filter_with_a_wrong_value_is_an_error(query, expected):
 def test_a_page_holds_at_most_500_and_needs_the_same_queries_for_each(django_assert_num_queries):
     Alert.objects.bulk_create(_many(501))
     client = browser("viewer")
-    with django_assert_num_queries(5):  # session, user, epochs, count, rows
+    with django_assert_num_queries(7):  # session, user, the user's rights, those of the groups, epochs, count, rows
         answer = client.get(f"{LIST}?page_size=10000")
     assert (answer.json()["count"], len(answer.json()["results"])) == (501, 500)
 
@@ -166,6 +168,28 @@ def test_an_alert_that_is_not_there_is_a_404(uid):
 def test_an_alert_of_a_symbol_with_a_slash_is_found():
     row = alert(1, symbol="BTC/USD")
     assert browser("viewer").get(f"{LIST}{row.uid}/").json()["uid"] == row.uid
+
+
+def test_an_alert_that_is_not_shared_is_there_for_its_owners_only():
+    mike, kaia = person("mike", group="viewer"), person("kaia", group="viewer")
+    alert(1)
+    own = alert(2, symbol="DOGE-USD", overflow=True, shared=False)
+    own.owners.add(mike)
+    alert(3, symbol="SOL-USD", overflow=True)
+    clients = [client_of(user) for user in (mike, kaia)] + [browser("superuser")]
+
+    assert [ids(client.get(LIST)) for client in clients] == [[3, 2, 1], [3, 1], [3, 1]]
+    assert [ids(client.get(f"{LIST}?exchange=coinbase&since=1")) for client in clients] == [[3, 2], [3], [3]]
+    assert [ids(client.get(f"{LIST}?symbol=DOGE-USD")) for client in clients] == [[2], [], []]
+    assert [client.get(f"{LIST}{own.uid}/").status_code for client in clients] == [200, 404, 404]
+    assert clients[1].get(f"{LIST}{own.uid}/").json() == {"detail": f"There is no alert {own.uid!r}."}, "as if it were not there"
+    assert [client.get(LIST).json()["count"] for client in clients] == [3, 2, 2]
+
+
+def test_an_alert_of_two_owners_is_there_once():
+    mike, kaia = person("mike", group="viewer"), person("kaia", group="viewer")
+    alert(1, overflow=True, shared=False).owners.add(mike, kaia)
+    assert ids(client_of(mike).get(LIST)) == [1]
 
 
 @pytest.mark.parametrize(("who", "status"), [("anonymous", 403), ("viewer", 200), ("trader", 200), ("operator", 200), ("superuser", 200)])

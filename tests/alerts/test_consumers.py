@@ -16,15 +16,21 @@ from django.test import Client
 from alerts import services
 from alerts.feedhub import hub
 from alerts.publishing import Publisher
+from alerts.services import Naming
 from exchanges import status as statuses
 from exchanges.events import Ticker
-from exchanges.models import UserExchange
+from exchanges.models import Preferences, UserExchange
+from exchanges.services import account_changed
 from exchanges.status import Status
 from livermore import bus, keys
 from livermore.db import db
 from market_data import store
-from symbols.models import Symbol
+from market_data.candles import Bar
+from market_data.series import Series
+from symbols.models import Position, Symbol, UserSymbol
+from symbols.tiers import Place
 from tests.alerts.drafts import commit, draft
+from tests.people import person
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
 
@@ -61,6 +67,19 @@ class Page:
                 self.frames.append(frame["n"])
                 self.messages += frame["m"]
 
+    async def up_to(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """All that comes until the one that is wanted; exchanges' cards and positions, which come by the clock, are left out."""
+        found: list[dict[str, Any]] = []
+        await self.until(lambda message: found.append(message) or wanted(message))  # type: ignore[func-returns-value]
+        return [message for message in found if message["type"] not in {"exchange", "positions"}]
+
+    async def closed(self) -> int:
+        """The code it is closed with."""
+        async with asyncio.timeout(10):
+            while (output := await self.socket.receive_output())["type"] != "websocket.close":
+                pass
+        return int(output["code"])
+
 
 @asynccontextmanager
 async def opened(user: User | None, headers: list[tuple[bytes, bytes]] = HEADERS) -> AsyncIterator[Page]:
@@ -80,7 +99,23 @@ async def opened(user: User | None, headers: list[tuple[bytes, bytes]] = HEADERS
 
 @pytest.fixture
 def trader() -> User:
-    return User.objects.create_user("trader")
+    return person("trader", group="trader")
+
+
+@pytest.fixture
+def kaia() -> User:
+    """Somebody else."""
+    return person("kaia", group="viewer")
+
+
+@pytest.fixture
+def doge(trader: User) -> Symbol:
+    """A symbol of Tier 2, which the trader added."""
+    row = Symbol.objects.create(
+        exchange_id="coinbase", symbol="DOGE-USD", base="DOGE", quote="USD", tier=2, keeper=trader, rank=60, price=0.25
+    )
+    UserSymbol.objects.create(user=trader, symbol=row)
+    return row
 
 
 @pytest.fixture
@@ -105,6 +140,19 @@ async def test_another_sites_page_cannot_open_it(trader: User, origin: bytes):
     assert not connected
 
 
+async def test_who_has_no_role_is_turned_away():
+    async with opened(await db(person)("nobody")) as page:
+        assert await page.socket.receive_output() == {"type": "websocket.close", "code": 4403}
+
+
+async def test_a_socket_does_not_outlive_its_users_right(trader: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    async with opened(trader) as page:
+        await page.hello()
+        await sync_to_async(trader.groups.clear)()
+        assert await page.closed() == 4403
+
+
 async def test_an_unknown_socket_path_is_refused(trader: User):
     from livermore.asgi import application
 
@@ -127,9 +175,10 @@ async def test_a_snapshot_has_cards_rows_and_positions_even_when_nothing_runs(tr
     assert cards["coinbase"] == ("offline", "no process hosts it", False)
     assert cards["coinbase-sandbox"][2] is True
     (row,) = snapshot["symbols"]
-    assert (row["exchange_id"], row["symbol"], row["decimals"], row["price"], row["state"]) == (
+    assert (row["exchange_id"], row["symbol"], row["tier"], row["decimals"], row["price"], row["state"]) == (
         "coinbase",
         "BTC-USD",
+        1,
         2,
         65000.5,
         "offline",
@@ -255,10 +304,7 @@ async def test_a_socket_does_not_outlive_its_log_out(trader: User, monkeypatch: 
     async with opened(trader) as page:
         await page.hello()
         await sync_to_async(Session.objects.all().delete)()
-        async with asyncio.timeout(10):
-            while (output := await page.socket.receive_output())["type"] != "websocket.close":
-                pass
-        assert output["code"] == 4401
+        assert await page.closed() == 4401
 
 
 async def test_a_socket_does_not_outlive_its_users_account(trader: User, monkeypatch: pytest.MonkeyPatch):
@@ -266,10 +312,7 @@ async def test_a_socket_does_not_outlive_its_users_account(trader: User, monkeyp
     async with opened(trader) as page:
         await page.hello()
         await sync_to_async(User.objects.filter(pk=trader.pk).update)(is_active=False)
-        async with asyncio.timeout(10):
-            while (output := await page.socket.receive_output())["type"] != "websocket.close":
-                pass
-        assert output["code"] == 4401
+        assert await page.closed() == 4401
 
 
 async def test_what_a_user_stops_watching_leaves_the_open_page(trader: User, monkeypatch: pytest.MonkeyPatch):
@@ -277,5 +320,221 @@ async def test_what_a_user_stops_watching_leaves_the_open_page(trader: User, mon
     async with opened(trader) as page:
         await page.hello()
         await db(UserExchange.objects.create)(user=trader, exchange_id="binance", watch=False)
-        snapshot = await page.until(lambda message: message["type"] == "snapshot")
+        await page.until(lambda message: message.get("resync") is True)
+        snapshot = await page.hello()
         assert "binance" not in {card["exchange_id"] for card in snapshot["exchanges"]}
+
+
+# What is one's own
+
+
+SETTINGS = {
+    "own_exchange_id": "",
+    "region": "",
+    "time_zone": "",
+    "timeframes": ["5m", "15m", "1h", "4h", "1d"],
+    "theme": "dark",
+    "palette": "standard",
+}
+
+
+def set_much(user: User, btc: Symbol) -> None:
+    Position.objects.create(user=user, exchange_id="coinbase", asset="BTC", quantity=0.5, symbol=btc, value=32_500.25)
+    Position.objects.create(user=user, exchange_id="coinbase", asset="DUST", quantity=0.5, value=0.25)
+    UserExchange.objects.create(user=user, exchange_id="coinbase", is_default=True)
+    Preferences.objects.create(user=user, region="DE", time_zone="Europe/Berlin", timeframes=["1h"], theme="light", palette="colour-blind")
+
+
+async def test_ones_own_comes_before_the_snapshot(trader: User, btc: Symbol, doge: Symbol):
+    await db(set_much)(trader, btc)
+    async with opened(trader) as page:
+        await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
+        account, snapshot = await page.up_to(lambda message: message["type"] == "snapshot")
+        assert account == {
+            "type": "account",
+            "own": [
+                {"exchange_id": "coinbase", "symbol": "BTC-USD", "added": False, "quantity": 0.5, "value": 32_500.25},
+                {"exchange_id": "coinbase", "symbol": "DOGE-USD", "added": True, "quantity": None, "value": None},
+            ],
+            "settings": {
+                "own_exchange_id": "coinbase",
+                "region": "DE",
+                "time_zone": "Europe/Berlin",
+                "timeframes": ["1h"],
+                "theme": "light",
+                "palette": "colour-blind",
+            },
+        }
+        assert [(row["symbol"], row["tier"]) for row in snapshot["symbols"]] == [("BTC-USD", 1), ("DOGE-USD", 2)]
+        assert page.frames == [1], "in one frame"
+
+
+async def test_what_another_wants_is_not_shown(kaia: User, btc: Symbol, doge: Symbol):
+    async with opened(kaia) as page:
+        await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
+        account, snapshot = await page.up_to(lambda message: message["type"] == "snapshot")
+        assert account == {"type": "account", "own": [], "settings": SETTINGS}
+        assert [(row["symbol"], row["tier"]) for row in snapshot["symbols"]] == [("BTC-USD", 1)]
+
+
+def remember(user: User, symbol: Symbol) -> None:
+    """Readings of a symbol of Tier 2, where its keeper has them."""
+    bus.sync().set(keys.user_indicator(user.pk, "coinbase", symbol.symbol, "5m"), json.dumps({"t": 5}))
+
+
+async def test_who_wants_a_symbol_sees_the_readings_that_its_keeper_has(trader: User, kaia: User, doge: Symbol):
+    await db(remember)(trader, doge)
+    await db(UserSymbol.objects.create)(user=kaia, symbol=doge)
+    async with opened(kaia) as page:
+        (row,) = (await page.hello())["symbols"]
+        assert (row["symbol"], row["tier"], row["readings"]) == ("DOGE-USD", 2, {"5m": {"t": 5}})
+
+
+async def test_a_change_of_ones_own_makes_the_page_ask_again(trader: User, kaia: User, btc: Symbol):
+    async with opened(trader) as page:
+        await page.hello()
+        await db(account_changed)(kaia.pk)
+        await db(UserSymbol.objects.create)(user=trader, symbol=btc)
+        await db(account_changed)(trader.pk)
+        message = await page.until(lambda message: message["type"] == "positions" and message.get("resync") is True)
+        assert message == {"type": "positions", "at": 0, "top": {}, "states": {}, "resync": True}
+        await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
+        account = await page.until(lambda message: message["type"] == "account")
+        assert [own["symbol"] for own in account["own"]] == ["BTC-USD"]
+
+
+async def test_what_changes_for_another_wakes_nobody_else(trader: User, kaia: User):
+    async with opened(trader) as page:
+        await page.hello()
+        await db(account_changed)(kaia.pk)
+        client = bus.connect()
+        await client.publish(keys.channel_user_alerts(kaia.pk), b'{"type":"alert","id":8}')
+        await client.publish(keys.channel_alerts("coinbase"), b'{"type":"alert","id":9}')
+        await client.aclose()
+        found: list[dict[str, Any]] = []
+        await page.until(lambda message: found.append(message) or message["type"] == "alert")  # type: ignore[func-returns-value]
+        assert [message["id"] for message in found if message["type"] == "alert"] == [9]
+        assert [message for message in found if message.get("resync")] == []
+
+
+async def test_a_change_that_nobody_spoke_of_is_found_by_looking(trader: User, btc: Symbol, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    async with opened(trader) as page:
+        await page.hello()
+        await db(UserSymbol.objects.create)(user=trader, symbol=btc)
+        await page.until(lambda message: message.get("resync") is True)
+
+
+# What is another's
+
+
+@asynccontextmanager
+async def both(owner: User, other: User) -> AsyncIterator[tuple[Page, Page]]:
+    """Two pages that have said hello."""
+    async with opened(owner) as first, opened(other) as second:
+        await first.hello()
+        await second.hello()
+        yield first, second
+
+
+async def say_everything(symbol: str) -> None:
+    """A price, a close and a change of state of that symbol."""
+    client = bus.connect()
+    series = Series(symbol, "5m")
+    last = Bar(1_790_000_100_000, 1.0, 2.0, 0.5, 1.5, 10.0, False)
+    series.advance(last)
+    close = store.Close(symbol, "5m", last, store.indicator_value(series, series.indicator.reading))
+    await statuses.publish_lifecycle(client, "coinbase", "symbol:state", symbol=symbol, state="live")
+    await store.write_tickers(client, "coinbase", [(Ticker(symbol, 1.5, 5), 7)])
+    await store.publish_closes(client, "coinbase", [close])
+    await client.aclose()
+
+
+async def test_prices_candles_and_states_of_tier_two_reach_only_who_wants_it(trader: User, kaia: User, btc: Symbol, doge: Symbol):
+    async with both(trader, kaia) as (owner, other):
+        await say_everything("DOGE-USD")
+        await say_everything("BTC-USD")
+
+        def last(message: dict[str, Any]) -> bool:
+            return message["type"] == "candle" and message["symbol"] == "BTC-USD"
+
+        heard = [sorted((message["type"], message["symbol"]) for message in await page.up_to(last)) for page in (owner, other)]
+        of_btc = [(kind, "BTC-USD") for kind in ("candle", "lifecycle", "ticker")]
+        assert heard == [sorted([*of_btc, *((kind, "DOGE-USD") for kind in ("candle", "lifecycle", "ticker"))]), of_btc]
+
+
+async def test_a_changed_pool_sends_each_page_its_own_rows(trader: User, kaia: User, btc: Symbol, doge: Symbol):
+    async with both(trader, kaia) as pages:
+        client = bus.connect()
+        await statuses.publish_lifecycle(client, "coinbase", "symbols:changed")
+        await client.aclose()
+        messages = [await page.until(lambda message: message["type"] == "symbols") for page in pages]
+        assert [[(row["symbol"], row["tier"]) for row in message["symbols"]] for message in messages] == [
+            [("BTC-USD", 1), ("DOGE-USD", 2)],
+            [("BTC-USD", 1)],
+        ]
+
+
+def naming(owner: User, *, shared: bool) -> dict[str, Naming]:
+    return {"BTC-USD": Naming("BTC", "USD"), "DOGE-USD": Naming("DOGE", "USD", Place(owner.pk, frozenset({owner.pk}), shared))}
+
+
+async def fire(owner: User, *, shared: bool, symbols: tuple[str, ...] = ("DOGE-USD",), at: int = 0) -> str:
+    """Store and publish an alert of each symbol; returns the epoch."""
+    client = bus.connect()
+    fence, epoch = await db(services.sequence_take_over)(exchange_id="coinbase")
+    publisher = Publisher(client, "coinbase", epoch)
+    await publisher.recover()
+    drafts = [await db(draft)(at + place, symbol=symbol) for place, symbol in enumerate(symbols)]
+    publisher.add(await db(commit)(*drafts, fence=fence, naming=naming(owner, shared=shared)))
+    await publisher.flush()
+    await client.aclose()
+    return publisher.epoch
+
+
+async def test_an_owner_has_the_alert_before_everybody_hears_that_its_number_is_taken(trader: User, kaia: User, doge: Symbol):
+    async with both(trader, kaia) as (owner, other):
+        epoch = await fire(trader, shared=False)
+        withheld = {"type": "withheld", "id": 1, "epoch": epoch, "source_exchange_id": "coinbase"}
+        alert, instead = await owner.up_to(lambda message: message["type"] == "withheld")
+        assert (alert["type"], alert["id"], alert["symbol"], alert["overflow"], alert["shared"]) == ("alert", 1, "DOGE-USD", True, False)
+        assert instead == withheld
+        assert await other.up_to(lambda message: message["type"] == "withheld") == [withheld]
+
+
+async def test_a_shared_alert_of_tier_two_reaches_everybody(trader: User, kaia: User, doge: Symbol):
+    async with both(trader, kaia) as (owner, other):
+        await fire(trader, shared=True)
+        first, second, theirs = [await page.until(lambda message: message["type"] == "alert") for page in (owner, owner, other)]
+        assert first == second == theirs
+        assert (theirs["id"], theirs["symbol"], theirs["overflow"], theirs["shared"]) == (1, "DOGE-USD", True, True)
+
+
+async def test_a_page_that_comes_back_is_told_of_no_gap_and_of_nothing_that_is_anothers(trader: User, kaia: User, doge: Symbol):
+    epoch = await fire(trader, shared=False, symbols=("BTC-USD", "DOGE-USD", "BTC-USD"))
+    seen = {}
+    for user in (trader, kaia):
+        async with opened(user) as page:
+            fresh = await page.hello()
+            resumed = await page.hello(coinbase={"epoch": epoch, "id": 1})
+            seen[user.username] = [[alert["id"] for alert in one["alerts"]] for one in (fresh, resumed)]
+            assert fresh["top"]["coinbase"] == resumed["top"]["coinbase"] == {"epoch": epoch, "id": 3}
+            assert resumed["resumed"]["coinbase"] is True
+    assert seen == {"trader": [[3, 2, 1], [3, 2]], "kaia": [[3, 1], [3]]}
+
+
+async def test_who_owned_an_alert_keeps_it_and_who_comes_later_does_not_get_it(trader: User, kaia: User, doge: Symbol):
+    await fire(trader, shared=False)
+    await db(UserSymbol.objects.all().delete)()
+    await db(UserSymbol.objects.create)(user=kaia, symbol=doge)
+    for user, expected in ((trader, [1]), (kaia, [])):
+        async with opened(user) as page:
+            assert [alert["id"] for alert in (await page.hello())["alerts"]] == expected
+
+
+async def test_two_who_see_the_same_share_a_snapshot_and_an_owner_has_one_apart(trader: User, kaia: User, btc: Symbol, doge: Symbol):
+    """They ask in the same moment, and read the same once; the one who sees more does not get theirs."""
+    eve = await db(person)("eve", group="viewer")
+    async with opened(trader) as first, opened(kaia) as second, opened(eve) as third:
+        snapshots = await asyncio.gather(first.hello(), second.hello(), third.hello())
+        assert [[row["symbol"] for row in one["symbols"]] for one in snapshots] == [["BTC-USD", "DOGE-USD"], ["BTC-USD"], ["BTC-USD"]]

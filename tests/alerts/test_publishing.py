@@ -6,17 +6,22 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from redis.asyncio import Redis
 
 from alerts import services
 from alerts.models import Alert, ExchangeSequence
 from alerts.publishing import Publisher
-from alerts.services import alert_payload
+from alerts.services import Naming, alert_payload
+from exchanges.models import UserExchange
 from livermore import bus, keys
 from livermore.bus import FAILURES
 from livermore.db import db
+from symbols.models import Position, Symbol, UserSymbol
+from symbols.tiers import Place
 from tests.alerts.drafts import begin, commit, draft
 from tests.conftest import Valkey
+from tests.people import person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EXCHANGE = "coinbase"
@@ -92,6 +97,118 @@ async def test_both_channels_hear_of_it_in_order(redis: Redis) -> None:
     ]
     assert await messages.get_message(timeout=0.05) is None
     await messages.aclose()
+
+
+# Tier 2
+
+
+def users(count: int) -> list[User]:
+    return [person(f"user {number}") for number in range(count)]
+
+
+def wanted(added: User, held: User) -> None:
+    """One user added BTC-USD, another holds it."""
+    btc = Symbol.objects.create(exchange_id=EXCHANGE, symbol="BTC-USD", base="BTC", quote="USD", tier=2)
+    UserSymbol.objects.create(user=added, symbol=btc)
+    Position.objects.create(user=held, exchange_id=EXCHANGE, asset="BTC", quantity=1.0, symbol=btc, value=60_000.0)
+
+
+async def stored_for(*owners: User, shared: bool, at: int = 0) -> list[Alert]:
+    """A new alert of a symbol of Tier 2."""
+    place = Place(owners[0].pk, frozenset(user.pk for user in owners), shared)
+    return await db(lambda: commit(draft(at), exchange_id=EXCHANGE, naming={"BTC-USD": Naming("BTC", "USD", place)}))()
+
+
+async def heard(redis: Redis) -> list[tuple[str, dict[str, Any]]]:
+    """(channel, message) of what is said when all that is stored is published."""
+    messages = redis.pubsub()
+    await messages.psubscribe("channel:*")
+    await messages.get_message(timeout=2)
+    await (await publisher(redis)).flush()
+    found = []
+    while message := await messages.get_message(ignore_subscribe_messages=True, timeout=0.05 if found else 2):
+        found.append((message["channel"].decode(), json.loads(message["data"])))
+    await messages.aclose()
+    return found
+
+
+async def withheld(redis: Redis, number: int) -> dict[str, Any]:
+    return {"type": "withheld", "id": number, "epoch": await epoch(redis), "source_exchange_id": EXCHANGE}
+
+
+async def test_a_shared_alert_of_tier_two_goes_to_who_wants_it_first_and_then_to_everybody(redis: Redis) -> None:
+    mike, kaia, _ = await db(users)(3)
+    await db(wanted)(mike, kaia)
+    await stored_for(mike, kaia, shared=True)
+    said = await heard(redis)
+
+    payload = alert_payload((await everything())[0], await epoch(redis))
+    assert (payload["overflow"], payload["shared"]) == (True, True)
+    names = [
+        f"channel:user:{mike.pk}:alerts",
+        f"channel:user:{kaia.pk}:alerts",
+        "channel:exchange:coinbase:alerts:BTC-USD",
+        "channel:alerts:coinbase",
+    ]
+    assert said == [(name, payload) for name in names]
+    assert await stream(redis) == [("1-0", payload)]
+    assert await db(Alert.owners.through.objects.count)() == 0, "everybody may see it"
+
+
+async def test_who_does_not_watch_the_exchange_hears_nothing_of_a_shared_one(redis: Redis) -> None:
+    mike, kaia = await db(users)(2)
+    await db(wanted)(mike, kaia)
+    await db(UserExchange.objects.create)(user=mike, exchange_id=EXCHANGE, watch=False)
+    await db(UserExchange.objects.create)(user=kaia, exchange_id="binance", watch=False)
+    await stored_for(kaia, shared=True)
+
+    assert [name for name, _ in await heard(redis) if "user" in name] == [f"channel:user:{kaia.pk}:alerts"]
+
+
+async def test_an_alert_that_nobody_shares_goes_to_its_owners_and_its_number_to_everybody(redis: Redis) -> None:
+    mike, kaia, eve = await db(users)(3)
+    await db(wanted)(eve, eve)  # wants it since then
+    await stored_for(mike, kaia, shared=False)
+    said = await heard(redis)
+
+    payload = alert_payload((await everything())[0], await epoch(redis))
+    assert (payload["overflow"], payload["shared"]) == (True, False)
+    instead = await withheld(redis, 1)
+    assert said == [
+        (f"channel:user:{mike.pk}:alerts", payload),
+        (f"channel:user:{kaia.pk}:alerts", payload),
+        ("channel:alerts:coinbase", instead),
+    ]
+    assert await stream(redis) == [("1-0", instead)]
+
+
+async def test_the_stream_has_no_gap_where_one_is_withheld(redis: Redis) -> None:
+    (mike,) = await db(users)(1)
+    one = await publisher(redis)
+    one.add([*await stored(0), *await stored_for(mike, shared=False, at=1), *await stored(2)])
+    await one.flush()
+
+    now = await epoch(redis)
+    first, _, third = await everything()
+    assert await stream(redis) == [
+        ("1-0", alert_payload(first, now)),
+        ("2-0", await withheld(redis, 2)),
+        ("3-0", alert_payload(third, now)),
+    ]
+    await redis.flushall()
+    await one.ensure_stream()
+    assert [(name, value["type"]) for name, value in await stream(redis)] == [("1-0", "alert"), ("2-0", "withheld"), ("3-0", "alert")]
+
+
+async def test_an_alert_of_tier_one_goes_to_nobody_in_particular(redis: Redis) -> None:
+    mike, kaia = await db(users)(2)
+    await db(wanted)(mike, kaia)
+    await stored(0, 3)
+
+    assert {name for name, _ in await heard(redis)} == {"channel:exchange:coinbase:alerts:BTC-USD", "channel:alerts:coinbase"}
+
+
+# Restarts
 
 
 async def test_a_start_takes_up_what_was_committed_but_not_published(redis: Redis) -> None:

@@ -8,9 +8,11 @@ from django.db import IntegrityError, connection
 from alerts import services
 from alerts.models import Alert, AlertRule, ExchangeSequence
 from alerts.rules import Rule
-from alerts.services import Fenced, alert_payload
+from alerts.services import Fenced, Naming, alert_payload, public_payload
 from market_data.models import Checkpoint
+from symbols.tiers import Place
 from tests.alerts.drafts import STEP, T0, begin, checkpoint, commit, draft
+from tests.people import person
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +80,42 @@ def test_the_payload_of_a_stored_alert_is_the_contracts() -> None:
             {"timeframe": "1d", "macdv": None, "stage": "unknown"},
         ],
         "elsewhere": [],
+        "overflow": False,
+        "shared": True,
     }
+
+
+def test_what_everybody_gets_of_an_alert_that_is_not_shared_is_its_number() -> None:
+    begin()
+    owner = person("mike")
+    [alert] = commit(draft(), naming={"BTC-USD": Naming("BTC", "USD", Place(owner.pk, frozenset({owner.pk}), shared=False))})
+
+    assert public_payload(alert, "e1") == {"type": "withheld", "id": 1, "epoch": "e1", "source_exchange_id": "coinbase"}
+    assert [alert_payload(alert, "e1")[name] for name in ("type", "symbol", "overflow", "shared")] == ["alert", "BTC-USD", True, False]
+
+
+@pytest.mark.parametrize(("shared", "owned"), [(True, []), (False, ["kaia", "mike"])])
+def test_who_wanted_a_symbol_when_it_fired_is_stored_where_it_is_not_shared(shared: bool, owned: list[str]) -> None:
+    begin()
+    owners = [person("mike"), person("kaia")]
+    place = Place(owners[0].pk, frozenset(user.pk for user in owners), shared)
+    [overflow, one] = commit(
+        draft(), draft(symbol="ETH-USD"), naming={"BTC-USD": Naming("BTC", "USD", place), "ETH-USD": Naming("ETH", "USD")}
+    )
+
+    assert sorted(overflow.owners.values_list("username", flat=True)) == owned
+    assert (overflow.overflow, overflow.shared, overflow.number) == (True, shared, 1)
+    assert (list(one.owners.all()), one.overflow, one.shared, one.number) == ([], False, True, 2)
+
+
+def test_who_sees_what() -> None:
+    begin()
+    mike, kaia = person("mike"), person("kaia")
+    place = Place(mike.pk, frozenset({mike.pk}), shared=False)
+    commit(draft(), draft(symbol="ETH-USD"), naming={"BTC-USD": Naming("BTC", "USD", place), "ETH-USD": Naming("ETH", "USD")})
+
+    seen = [list(Alert.objects.visible_to(user).values_list("number", flat=True).order_by("number")) for user in (mike.pk, kaia.pk, None)]
+    assert seen == [[1, 2], [2], [2]]
 
 
 def test_a_later_commit_moves_the_checkpoint() -> None:

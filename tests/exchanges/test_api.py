@@ -12,7 +12,7 @@ from tests.people import browser
 from tests.seeds import KNOWN
 
 LIST = "/api/exchanges/"
-ACTIONS = "start, stop, restart, resync, backfill, reload"
+ACTIONS = "start, stop, restart, resync, backfill, reload, positions"
 OFFLINE = {
     "state": "offline",
     "since": None,
@@ -143,7 +143,7 @@ def test_the_list_needs_the_same_queries_for_more_exchanges(django_assert_num_qu
     client = browser("viewer")
     for number in range(5):
         Exchange.objects.create(id=f"e{number}", name=f"E{number}", adapter="coinbase", websocket_url="wss://x", rest_url="https://x")
-    with django_assert_num_queries(4):  # session, user, count, rows
+    with django_assert_num_queries(6):  # session, user, the user's rights, those of the groups, count, rows
         assert client.get(LIST).json()["count"] == len(ROWS) + 5
 
 
@@ -161,7 +161,7 @@ def test_who_may_command(who, status):
 
 def test_a_viewer_is_told_which_right_is_missing():
     assert command(browser("viewer"), "mtgox", {"action": "start"}).json() == {
-        "detail": "Starting and stopping exchanges needs the permission exchanges.control_exchange."
+        "detail": "This needs the permission exchanges.control_exchange: an administrator gives it with a role."
     }
 
 

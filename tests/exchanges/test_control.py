@@ -82,7 +82,7 @@ async def test_it_refuses_an_unknown_action_and_lists_the_known_ones() -> None:
     async with serving(said):
         answer = await request("kraken", "explode")
 
-    assert answer == Answer(False, "unknown action 'explode'; known: start, stop, restart, resync, backfill, reload")
+    assert answer == Answer(False, "unknown action 'explode'; known: start, stop, restart, resync, backfill, reload, positions")
     assert said.commands == []
 
 
@@ -109,7 +109,7 @@ async def test_a_command_for_another_exchange_does_not_arrive() -> None:
 
 
 async def test_a_handler_that_fails_is_an_answer_too() -> None:
-    async def broken(exchange_id: str, action: str, by: str) -> Answer:
+    async def broken(command: Command) -> Answer:
         raise ValueError("the row is gone")
 
     async with serving(broken):
@@ -118,7 +118,7 @@ async def test_a_handler_that_fails_is_an_answer_too() -> None:
 
 async def test_a_command_nobody_waits_for_any_more_is_not_carried_out() -> None:
     said = Said(Answer(True, "done"))
-    command = {"type": "command", "exchange": "kraken", "action": "stop", "by": "", "reply_to": "nobody"}
+    command = {"type": "command", "exchange_id": "kraken", "action": "stop", "by": "", "user_id": None, "reply_to": "nobody"}
     async with serving(said):
         late = {**command, "sent": time.time() - 13, "valid": 12}
         await get_channel_layer().group_send(keys.group_control("kraken"), late)
@@ -128,15 +128,29 @@ async def test_a_command_nobody_waits_for_any_more_is_not_carried_out() -> None:
 
 
 async def test_many_commands_at_once_get_each_its_own_answer() -> None:
-    async def slow(exchange_id: str, action: str, by: str) -> Answer:
-        await asyncio.sleep(0.05 if action == "start" else 0.01)
-        return Answer(True, f"{action} for {by}")
+    async def slow(command: Command) -> Answer:
+        await asyncio.sleep(0.05 if command.action == "start" else 0.01)
+        return Answer(True, f"{command.action} for {command.by}")
 
     async with serving(slow):
         names = [(action, f"user {number}") for number in range(10) for action in ("start", "stop")]
         answers = await asyncio.gather(*(request("kraken", action, by=by) for action, by in names))
 
     assert answers == [Answer(True, f"{action} for {by}") for action, by in names]
+
+
+async def test_whose_positions_are_meant_travels_with_the_command() -> None:
+    heard: list[Command] = []
+
+    async def listen(command: Command) -> Answer:
+        heard.append(command)
+        return Answer(True, "positions read")
+
+    async with serving(listen):
+        assert await request("kraken", "positions", by="kaia", user_id=7) == Answer(True, "positions read")
+        assert await request("kraken", "positions", by="the clock") == Answer(True, "positions read")
+
+    assert heard == [Command("kraken", "positions", "kaia", 7), Command("kraken", "positions", "the clock", None)]
 
 
 async def test_a_host_that_heard_nothing_for_six_seconds_still_answers() -> None:

@@ -17,12 +17,15 @@ from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from exchanges.models import Exchange
+from exchanges.models import Exchange, KeyState, Preferences, UserExchange
 from exchanges.sandbox.venues import BINANCE
 from livermore import bus, keys
 from livermore.db import db
+from symbols.services import symbols_choose
 from tests.hosting import hosted, say_status
+from tests.people import person
 from tests.simulated import BINANCE_ID, PATIENCE, simulated, until
+from tests.symbols.wanting import add, exchange, hold, listing
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENDS_WITHIN = 15.0  # 3 s are wanted; how fast a busy machine is decides no test
@@ -243,3 +246,127 @@ async def test_an_exchange_that_cuts_every_connection_is_not_stormed(process_env
 
     assert len(connects) <= connects[-1] - connects[0] + 1, "never within a second of the last one"
     assert len(re.findall(r"Next attempt in \d+ s", one.output)) in {len(connects), len(connects) - 1}
+
+
+# For a system user
+
+
+def hosts(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Do not host; note what would be hosted."""
+    seen: list[list[str]] = []
+
+    async def note(exchanges: list[Exchange], *_: object) -> None:
+        seen.append([exchange.pk for exchange in exchanges])
+
+    monkeypatch.setattr("livermore.entry._until_signalled", note)
+    return seen
+
+
+@pytest.mark.django_db
+def test_an_unknown_user_is_an_error_that_names_who_may(redis_url: str) -> None:
+    person("kim", group="operator")
+    person("root", superuser=True)
+    person("tom", group="trader")
+    with pytest.raises(CommandError) as error:
+        call_command("runexchange", "--user", "mike")
+
+    assert str(error.value) == (
+        "There is no user 'mike'. Name one who may start exchanges (kim, root), or add one: in the admin under Users, with the role "
+        "operator, or with `python manage.py createsuperuser`. The name comes from --user, else from LIVERMORE_SYSTEM_USER."
+    )
+
+
+@pytest.mark.django_db
+def test_where_nobody_may_start_exchanges_the_error_says_so(redis_url: str) -> None:
+    person("tom", group="trader")
+    with pytest.raises(
+        CommandError, match=r"^There is no user 'mike'\. Name one who may start exchanges \(there is none yet\), or add one: "
+    ):
+        call_command("runexchange", "--user", "mike")
+
+
+@pytest.mark.django_db
+def test_a_user_who_is_not_active_is_an_error(redis_url: str) -> None:
+    user = person("kim", group="operator")
+    user.is_active = False
+    user.save()
+    with pytest.raises(CommandError) as error:
+        call_command("runexchange", "--user", "kim")
+
+    assert str(error.value) == "kim is not active: tick “Active” on that user's page in the admin, or name another with --user."
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("group", ["", "viewer", "trader"])
+def test_a_user_without_the_right_is_an_error(redis_url: str, group: str) -> None:
+    person("tom", group=group)
+    with pytest.raises(CommandError) as error:
+        call_command("runexchange", "--user", "tom")
+
+    assert str(error.value) == "tom may not start exchanges: give that user the role operator, or name another with --user."
+
+
+@pytest.mark.django_db
+def test_for_a_user_it_hosts_what_the_user_watches_and_says_what_is_loaded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = hosts(monkeypatch)
+    kim = person("kim", group="operator")
+    Preferences.objects.create(user=kim, minimum_position_value=25)
+    UserExchange.objects.create(user=kim, exchange_id="kraken", watch=False)
+    UserExchange.objects.create(user=kim, exchange_id="coinbase", api_key="k", api_secret="canary", key_state=KeyState.WORKS)
+    listing()
+    add(kim, "DOGE-USD", "BTC-USD")
+    hold(kim, "SOL", 100.0)
+    hold(kim, "PEPE", 24_999.0)
+    symbols_choose(exchange=exchange())
+    watched = ["binance", "binance-us", "coinbase", "binance-sandbox", "coinbase-sandbox"]
+    out = printed("runexchange", "--user", "kim")
+
+    assert seen == [watched]
+    assert out.splitlines() == [
+        "For kim: 2 added symbols, 1 positions from $25 up, 1 keys.",
+        f"Hosting {', '.join(watched)}. Ctrl-C ends it.",
+        "All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.",
+        "Stopped.",
+    ]
+
+
+@pytest.mark.django_db
+def test_what_is_named_is_hosted_for_a_user_whatever_the_user_watches(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = hosts(monkeypatch)
+    kim = person("kim", group="operator")
+    UserExchange.objects.create(user=kim, exchange_id="kraken", watch=False)
+    listing()
+    add(kim, "DOGE-USD")
+    out = printed("runexchange", "kraken", "--user", "kim", "--autostart", "binance")
+
+    assert [sorted(exchanges) for exchanges in seen] == [["binance", "kraken"]]
+    assert out.startswith("For kim: 0 added symbols, 0 positions from $10 up, 0 keys.\n"), "of what is hosted"
+
+
+@pytest.mark.django_db
+def test_without_a_user_it_hosts_everything(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = hosts(monkeypatch)
+    out = printed("runexchange")
+
+    assert seen == [list(Exchange.objects.values_list("pk", flat=True))]
+    assert "For " not in out
+
+
+async def test_the_environment_names_the_user_and_the_command_line_another(process_environment: dict[str, str], redis_url: str) -> None:
+    environment = {**process_environment, "LIVERMORE_SYSTEM_USER": "nobody-of-the-environment"}
+    async with program(environment, "runexchange", BINANCE_ID) as one:
+        assert await one.ended() == 1
+    async with program(environment, "runexchange", BINANCE_ID, "--user", "nobody-at-all") as other:
+        assert await other.ended() == 1
+
+    assert "CommandError: There is no user 'nobody-of-the-environment'. " in one.output
+    assert "CommandError: There is no user 'nobody-at-all'. " in other.output
+    assert "Traceback" not in one.output + other.output
+
+
+async def test_a_user_that_may_is_hosted_for_without_a_browser(process_environment: dict[str, str], redis_url: str) -> None:
+    await db(person)("kim", group="operator")
+    environment = {**process_environment, "LIVERMORE_SYSTEM_USER": "kim"}
+    async with program(environment, "runexchange", BINANCE_ID) as one:
+        await one.prints(rf"For kim: 0 added symbols, 0 positions from \$10 up, 0 keys\.\s+Hosting {BINANCE_ID}\.")
+        assert await one.interrupted() < ENDS_WITHIN

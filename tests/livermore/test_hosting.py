@@ -15,6 +15,7 @@ from exchanges.sandbox.venues import BINANCE, COINBASE
 from livermore import keys
 from livermore.db import db
 from livermore.hosting import Host, host
+from tests.people import person
 from tests.simulated import BINANCE_ID, COINBASE_ID, World, simulated, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,6 +79,24 @@ async def test_it_answers_what_really_happened(redis_url: str) -> None:
         found = await status(world)
         assert (found["state"], found["connection_state"], found["symbols"], found["error"]) == ("idle", "idle", "0", "")
         await until(lambda: world.sandbox.counters[BINANCE_ID]["open"] == 0, "the end of the connection")
+
+
+async def test_an_idle_one_asks_the_exchange_without_a_socket(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world, idle(world, BINANCE_ID):
+        assert await ask("resync") == Answer(True, "4 symbols chosen; it will follow them at its next start")
+        assert len(await world.symbols(BINANCE_ID)) == 4
+        assert "connects" not in world.sandbox.counters[BINANCE_ID]
+
+
+@pytest.mark.parametrize("action", ["", "start"])
+async def test_without_a_key_there_are_no_positions_to_read(redis_url: str, action: str) -> None:
+    user = await db(person)("mike", group="trader")
+    async with simulated([BINANCE]) as world, idle(world, BINANCE_ID):
+        if action:
+            await ask(action)
+        assert await ask("positions") == Answer(True, "positions of 0 users read, 0 keys failed")
+        answer = await control.request(BINANCE_ID, "positions", by="mike", user_id=user.pk, timeout=10)
+        assert answer == Answer(True, "no key is stored for Binance Sandbox: add one in the settings")
 
 
 async def test_a_start_that_is_refused_says_why(redis_url: str) -> None:

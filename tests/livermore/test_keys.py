@@ -23,6 +23,7 @@ from livermore import keys
         ("design", keys.channel_user_alerts(7), "channel:user:7:alerts"),
         ("design", keys.readings("coinbase", "BTC-USD", "5m"), "readings:coinbase:BTC-USD:5m"),
         ("design", keys.user_readings(7, "coinbase", "BTC-USD", "5m"), "userreadings:7:coinbase:BTC-USD:5m"),
+        ("design", keys.channel_user_account(7), "channel:user:7:account"),
         ("design", keys.alert_stream("coinbase"), "stream:alerts:coinbase"),
         ("design", keys.alert_epoch("coinbase"), "epoch:alerts:coinbase"),
     ],
@@ -42,6 +43,7 @@ def test_the_other_channels_are_taken_apart():
     assert keys.parse_channel("channel:alerts:x") == ("alerts", "x", "")
     assert keys.parse_channel("channel:exchange:x:lifecycle") == ("lifecycle", "x")
     assert keys.parse_channel("channel:user:7:alerts") == ("user", "7")
+    assert keys.parse_channel("channel:user:7:account") == ("account", "7")
 
 
 @pytest.mark.parametrize("name", ["", "channel", "channel:exchange:x:candle:close:5m", "channel:exchange:x:ticker", "other:alerts:x"])

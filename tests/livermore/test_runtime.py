@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.db import connection
 
 from alerts.models import AlertRule
@@ -17,8 +18,10 @@ from exchanges.sandbox.venues import BINANCE, COINBASE
 from livermore import keys
 from livermore.db import db
 from market_data.models import Checkpoint
-from symbols import services
-from symbols.models import Policy, Symbol
+from symbols import services, wants
+from symbols.models import Policy, Symbol, UserSymbol
+from symbols.wants import Verdict
+from tests.people import person
 from tests.recorded import heard, listening
 from tests.simulated import BINANCE_ID, COINBASE_ID, STEP, World, simulated, spelled, truth, until
 
@@ -51,6 +54,22 @@ def set_policy(exchange_id: str, symbol: str, policy: Policy) -> tuple[int, str]
         connection.close()
 
 
+@partial(sync_to_async, thread_sensitive=False)
+def add_symbols(user: User, exchange_id: str, *lines: str) -> list[Verdict]:
+    try:
+        return wants.symbols_add(user=user, exchange=Exchange.objects.get(pk=exchange_id), lines=lines)
+    finally:
+        connection.close()
+
+
+@partial(sync_to_async, thread_sensitive=False)
+def remove_symbols(user: User) -> list[str]:
+    try:
+        return wants.symbols_remove(user=user, ids=UserSymbol.objects.filter(user=user).values_list("symbol_id", flat=True))
+    finally:
+        connection.close()
+
+
 # The pool
 
 
@@ -75,6 +94,47 @@ async def test_what_people_decide_about_symbols_reaches_it_on_the_same_connectio
         assert await world.redis.keys(f"*:{venue.id}:{bitcoin}*") == []
         assert await world.redis.zcard(keys.candles(venue.id, chainlink, "5m")) == 402
         assert world.sandbox.counters[venue.id]["connects"] == 1
+
+
+async def test_what_a_user_adds_is_followed_at_once_and_stands_under_the_users_keys(redis_url: str) -> None:
+    chainlink = spelled(BINANCE, "LINK")
+    user = await db(person)("mike", group="trader")
+
+    async def held() -> dict[str, int]:
+        """How many candles stand where."""
+        names = {"shared": keys.candles(BINANCE_ID, chainlink, "5m"), "own": keys.user_candles(user.pk, BINANCE_ID, chainlink, "5m")}
+        return {place: await world.redis.zcard(name) for place, name in names.items()}
+
+    async def reaches(places: dict[str, int]) -> None:
+        await until(lambda: is_held(places), f"{places} candles")
+
+    async def is_held(places: dict[str, int]) -> bool:
+        return await held() == places
+
+    async with simulated([BINANCE]) as world:
+        await world.host(BINANCE_ID)
+        (verdict,) = await add_symbols(user, BINANCE_ID, "LINK")
+        assert (verdict.code, verdict.symbol) == ("added", chainlink)
+        daily = keys.user_candles(user.pk, BINANCE_ID, chainlink, "1d")
+        await until(lambda: world.redis.exists(daily), "its history")
+        await reaches({"shared": 0, "own": 400})
+        assert 0 < await world.redis.ttl(daily) <= 86_400
+
+        await world.advance()
+        await reaches({"shared": 0, "own": 401})
+        assert await set_policy(BINANCE_ID, chainlink, Policy.PINNED) == (1, f"{BINANCE_ID}: 5 symbols, 0 new, 0 gone")
+        await reaches({"shared": 401, "own": 0})
+        await world.advance()
+        await reaches({"shared": 402, "own": 0})
+        assert await world.redis.ttl(keys.candles(BINANCE_ID, chainlink, "1d")) == -1
+
+        await set_policy(BINANCE_ID, chainlink, Policy.AUTO)
+        await world.advance()
+        await reaches({"shared": 0, "own": 403})
+        assert await remove_symbols(user) == [chainlink]
+        await reaches({"shared": 0, "own": 0})
+        assert await world.redis.keys(f"*{BINANCE_ID}:{chainlink}*") == []
+        assert world.sandbox.counters[BINANCE_ID]["connects"] == 1
 
 
 async def test_a_symbol_that_leaves_while_its_candles_wait_for_the_database_leaves_nothing_behind(redis_url: str) -> None:

@@ -3,12 +3,13 @@
 import json
 
 import pytest
+from django.contrib.auth.models import User
 
 from livermore import bus, keys
-from symbols.models import Symbol
+from symbols.models import Coin, Position, Symbol, UserSymbol
 from tests import seeds
 from tests.hosting import hosted
-from tests.people import browser
+from tests.people import browser, client_of, person
 from tests.seeds import KNOWN
 
 LIST = "/api/symbols/"
@@ -24,6 +25,13 @@ def market(symbol: str, exchange_id: str = "coinbase", **more: object) -> Symbol
     return Symbol.objects.create(exchange_id=exchange_id, symbol=symbol, base=base, quote=quote, **more)
 
 
+def overflow(symbol: str, owner: User, **more: object) -> Symbol:
+    """A symbol of Tier 2 that its keeper has added."""
+    row = market(symbol, tier=2, keeper=owner, **more)
+    UserSymbol.objects.create(user=owner, symbol=row)
+    return row
+
+
 def symbols_of(answer) -> list[str]:
     return [row["symbol"] for row in answer.json()["results"]]
 
@@ -34,7 +42,17 @@ def patch(client, row: Symbol, body: object):
 
 def test_it_shows_a_symbol_whole():
     row = market(
-        "BTC-USD", price=64210.5, volume_24h=2.5, quote_volume_24h=160_526.25, change_24h=-1.5, rank=1, tier=1, price_increment="0.01"
+        "BTC-USD",
+        price=64210.5,
+        volume_24h=2.5,
+        quote_volume_24h=160_526.25,
+        dollar_volume_24h=160_526.25,
+        change_24h=-1.5,
+        spread_bps=60.0,
+        rank=1,
+        tier=1,
+        price_increment="0.01",
+        coin=Coin.objects.create(code="BTC", rank=2, volume_24h=9e6, market_cap=1.3e12),
     )
     answer = browser("viewer").get(f"{LIST}{row.pk}/").json()
     assert answer.pop("updated_at").endswith("Z")
@@ -50,12 +68,70 @@ def test_it_shows_a_symbol_whole():
         "price_increment": "0.01",
         "volume_24h": 2.5,
         "quote_volume_24h": 160_526.25,
+        "dollar_volume_24h": 160_526.25,
         "change_24h": -1.5,
+        "spread_bps": 60.0,
+        "liquidity": "D",
+        "coin_volume_24h": 9e6,
+        "coin_rank": 2,
+        "market_cap": 1.3e12,
         "alias_of": "",
         "rank": 1,
         "tier": 1,
+        "added": False,
+        "held": False,
         "policy": "auto",
+        "live": False,
     }
+
+
+def test_what_is_not_known_of_a_symbol_is_null():
+    row = market("BTC-USD")
+    answer = browser("viewer").get(f"{LIST}{row.pk}/").json()
+    names = ["price", "dollar_volume_24h", "spread_bps", "liquidity", "coin_volume_24h", "coin_rank", "market_cap", "rank", "tier"]
+    assert {name: answer[name] for name in names} == dict.fromkeys(names)
+
+
+def test_live_figures_stand_before_the_listed_ones():
+    row = market("BTC-USD", tier=1, price=1.0, volume_24h=2.0, quote_volume_24h=3.0, change_24h=4.0, spread_bps=5.0)
+    ticker = {"t": 5, "price": 101.0, "received": 7, "volume_24h": 12.0, "change_24h": -1.0, "bid": 99.0, "ask": 101.0}
+    bus.sync().set(keys.ticker("coinbase", "BTC-USD"), json.dumps(ticker))
+    answer = browser("viewer").get(f"{LIST}{row.pk}/").json()
+    names = ("live", "price", "volume_24h", "quote_volume_24h", "change_24h", "spread_bps")
+    assert [answer[name] for name in names] == [True, 101.0, 12.0, 3.0, -1.0, 200.0]
+
+
+def test_without_redis_the_listed_figures_are_shown(valkey):
+    row = market("BTC-USD", tier=1, price=1.0)
+    client = browser("viewer")
+    valkey.kill()
+    assert [client.get(f"{LIST}{row.pk}/").json()[name] for name in ("price", "live")] == [1.0, False]
+
+
+def test_tier_two_is_shown_to_who_wants_it_only():
+    mike, kaia = person("mike", group="trader"), person("kaia", group="trader")
+    row = overflow("DOGE-USD", mike, price=0.25)
+    market("BTC-USD", tier=1)
+    bus.sync().set(keys.ticker("coinbase", "DOGE-USD"), json.dumps({"t": 5, "price": 0.5, "received": 7}))
+    shown = {}
+    for user in (mike, kaia):
+        client = client_of(user)
+        one = client.get(f"{LIST}{row.pk}/").json()
+        figures = [one[name] for name in ("tier", "added", "held", "price", "live")]
+        shown[user] = [figures, *(symbols_of(client.get(f"{LIST}?{query}")) for query in ("tier=2", "mine=true", "mine=false"))]
+    assert shown == {
+        mike: [[2, True, False, 0.5, True], ["DOGE-USD"], ["DOGE-USD"], ["BTC-USD"]],
+        kaia: [[None, False, False, 0.25, False], [], [], ["BTC-USD", "DOGE-USD"]],
+    }
+
+
+def test_what_is_held_is_mine_and_dust_is_not():
+    mike = person("mike", group="trader")
+    for symbol, value in (("DOGE-USD", 10.0), ("SHIB-USD", 9.99)):
+        row = market(symbol, tier=2, keeper=mike)
+        Position.objects.create(user=mike, exchange_id="coinbase", asset=row.base, quantity=1.0, symbol=row, value=value)
+    answer = client_of(mike).get(f"{LIST}?mine=true")
+    assert [(one["symbol"], one["held"], one["added"]) for one in answer.json()["results"]] == [("DOGE-USD", True, False)]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +140,8 @@ def test_it_shows_a_symbol_whole():
         ("", ["ETH-USD", "BTC-USD", "SOL-USD", "DOGE-USD"]),
         ("?exchange=coinbase", ["BTC-USD", "SOL-USD", "DOGE-USD"]),
         ("?tier=1", ["ETH-USD", "BTC-USD"]),
+        ("?tier=2", []),
+        ("?tier=3", []),
         ("?base=SOL", ["SOL-USD"]),
         ("?tradable=false", ["DOGE-USD"]),
         ("?policy=pinned", ["SOL-USD"]),
@@ -95,7 +173,7 @@ def test_the_list_can_be_filtered_searched_and_ordered_with_unknown_values_last(
             "exchange",
             f"unknown exchange 'a\\x00'; known: {KNOWN}",
         ),
-        ("?tier=2", "tier", "Select a valid choice. 2 is not one of the available choices."),
+        ("?tier=x", "tier", "Enter a number."),
         ("?policy=maybe", "policy", "Select a valid choice. maybe is not one of the available choices."),
         ("?base=%00", "base", "Null characters are not allowed."),
     ],
@@ -115,7 +193,7 @@ def test_the_list_needs_the_same_queries_for_500_symbols(django_assert_num_queri
     client = browser("viewer")
     for number in range(500):
         market(f"A{number}-USD", rank=number)
-    with django_assert_num_queries(4):  # session, user, count, rows
+    with django_assert_num_queries(6):  # session, user, the user's rights, those of the groups, count, rows
         answer = client.get(f"{LIST}?page_size=1000")
     assert len(answer.json()["results"]) == 500
 
@@ -251,6 +329,22 @@ def test_a_symbol_without_candles_has_none():
     assert (answer["timeframe"], answer["candles"], answer["indicator"]) == ("4h", [], None)
 
 
+def test_candles_of_tier_two_are_for_who_wants_them_whoever_keeps_them():
+    mike, kaia, eve = (person(name, group="trader") for name in ("mike", "kaia", "eve"))
+    row = overflow("DOGE-USD", mike)
+    UserSymbol.objects.create(user=kaia, symbol=row)
+    redis = bus.sync()
+    redis.zadd(keys.user_candles(mike.pk, "coinbase", "DOGE-USD", "5m"), {json.dumps(CANDLE): CANDLE[0]})
+    redis.set(keys.user_indicator(mike.pk, "coinbase", "DOGE-USD", "5m"), json.dumps(READING))
+    redis.hset(keys.exchange_states("coinbase"), "DOGE-USD", json.dumps({"state": "live", "reason": "", "since": 1}))
+
+    whole = {"exchange_id": "coinbase", "symbol": "DOGE-USD", "timeframe": "5m"}
+    theirs = {**whole, "state": "live", "reason": "", "candles": [CANDLE], "indicator": READING}
+    nothing = {**whole, "state": "offline", "reason": "no process follows this symbol", "candles": [], "indicator": None}
+    answers = [client_of(user).get(candles_url("DOGE-USD")).json() for user in (mike, kaia, eve)]
+    assert answers == [theirs, theirs, nothing]
+
+
 def test_a_limit_gives_the_newest_candles_oldest_first():
     market("BTC-USD")
     rows = tuple([CANDLE[0] + number * 300_000, *CANDLE[1:]] for number in range(5))
@@ -308,5 +402,5 @@ def test_without_redis_there_are_no_candles_and_the_answer_says_so(valkey):
 def test_candles_need_few_queries(django_assert_num_queries):
     market("BTC-USD")
     client = browser("viewer")
-    with django_assert_num_queries(4):  # session, user, exchanges, symbol
+    with django_assert_num_queries(6):  # session, user, the user's rights, those of the groups, exchanges, symbol
         client.get(candles_url("BTC-USD"))
