@@ -23,13 +23,14 @@ def configure(path: Path) -> str:
 
 def _complete(path: Path, fresh: str) -> str:
     standing = path.read_text(encoding="utf-8")
-    missing = [name for name in SECRETS if not re.search(rf"^\s*(export\s+)?{name}\s*=", standing, re.MULTILINE)]
+    missing = [name for name in SECRETS if not re.search(rf"^\s*(export\s+)?{name}\s*=[ \t]*\S", standing, re.MULTILINE)]
     if not missing:
         return f"kept {path.name}"
+    # A line without a value, as in .env.example, has to go: the first line of a name is the one that counts.
+    standing = re.sub(rf"^[ \t]*(export\s+)?({'|'.join(missing)})\s*=[ \t]*\n?", "", standing, flags=re.MULTILINE)
     lines = [line for line in fresh.splitlines(keepends=True) if line.partition("=")[0] in missing]
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(["" if not standing or standing.endswith("\n") else "\n", *lines])
     path.chmod(0o600)
+    path.write_text("".join([standing, "" if not standing or standing.endswith("\n") else "\n", *lines]), encoding="utf-8")
     return f"added {' and '.join(missing)} to {path.name}"
 
 

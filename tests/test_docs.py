@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
+from django.contrib.auth.models import Group, User
+from django.core.management import CommandError
 
 from alerts import payloads
 from exchanges import adapters
@@ -20,11 +22,13 @@ from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange
 from exchanges.status import Status
 from livermore import keys
+from livermore.entry import find_system_user
+from tests.people import person
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-APPS = ("alerts", "exchanges", "livermore", "market_data", "symbols", "templates", "tests", "docs")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deploy").glob("*.md")])
+APPS = ("alerts", "exchanges", "livermore", "market_data", "symbols", "templates", "tests", "docs", "deploy")
 MESSAGES = {get_args(get_type_hints(kind)["type"])[0]: kind for kind in get_args(payloads.Message)}
 
 
@@ -120,6 +124,33 @@ def test_the_fields_of_the_status_hash_are_described():
 
 def test_the_timeframes_are_named():
     assert f"one of {' '.join(TIMEFRAMES)}" in " ".join(text_of("redis-contract.md").split())
+
+
+# Operations
+
+
+def test_the_key_to_make_at_each_exchange_is_the_one_its_adapter_asks_for():
+    for name in adapters.adapter_choices():
+        assert adapters.adapter_for(name[0]).key_help in text_of("operations.md"), name
+
+
+@pytest.mark.django_db
+def test_the_roles_are_those_of_the_database():
+    described = re.findall(r"^\| (\w+) \|", section(text_of("operations.md"), "People and roles"), re.MULTILINE)
+    assert described == ["role", *Group.objects.order_by("pk").values_list("name", flat=True)]
+
+
+@pytest.mark.django_db
+def test_a_system_user_is_refused_in_the_words_of_the_table():
+    person("gone", superuser=True)
+    User.objects.filter(username="gone").update(is_active=False)
+    person("looker", group="viewer")
+    said = section(text_of("operations.md"), "Unattended")
+    for name in ("nobody", "gone", "looker"):
+        with pytest.raises(CommandError) as refusal:
+            find_system_user(name)
+        words = re.split(r"[:,(]", str(refusal.value).replace(name, "NAME"))[0].strip()
+        assert f"| {words}" in said
 
 
 # Messages

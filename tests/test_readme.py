@@ -13,6 +13,7 @@ import pytest
 
 from livermore import demo
 from tests import seeds
+from tests.people import person
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -40,6 +41,7 @@ def test_what_make_is_told_is_there_to_make(command: str) -> None:
 @pytest.fixture
 def sandbox_ports() -> tuple[int, int]:
     seeds.restore()
+    person(demo.ADMIN, superuser=True)  # as `make run` makes one
     with create_server(("127.0.0.1", 0)) as one, create_server(("127.0.0.1", 0)) as other:
         ports = one.getsockname()[1], other.getsockname()[1]
     demo.point_simulated_exchanges(*ports)
@@ -89,4 +91,4 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     documented = re.findall(r"^\| `([A-Z_]+)` \|", (PROJECT / "docs" / "operations.md").read_text(), re.MULTILINE)
     assert sorted(documented) == sorted(read)
     example = re.findall(r"^#?([A-Z_]+)=", (PROJECT / ".env.example").read_text(), re.MULTILINE)
-    assert set(example) <= read
+    assert sorted(example) == sorted(read)

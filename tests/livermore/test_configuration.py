@@ -160,3 +160,12 @@ def test_only_the_missing_secrets_are_added_to_a_configuration(tmp_path: Path, m
     read = values(path, monkeypatch)
     Fernet(read.pop("FIELD_KEYS"))
     assert read == {"SECRET_KEY": "mine", "DATABASE_URL": "postgres:///livermore"}
+
+
+def test_the_secrets_of_a_copied_template_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".env"
+    path.write_text((PROJECT / ".env.example").read_text())
+    assert configure(path) == "added SECRET_KEY and FIELD_KEYS to .env"
+    read = values(path, monkeypatch)
+    assert read["ALLOWED_HOSTS"] == "livermore.example.org"
+    assert unsafe_settings(**{**SAFE, "secret_key": read["SECRET_KEY"], "field_keys": [read["FIELD_KEYS"]]}) == []
