@@ -124,7 +124,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         async with self._greeting:
             self.outbox.held = True
             viewer, account = await db(snapshot.read_viewer)(self.viewer.user_id)
-            if viewer.exchange_ids != self.viewer.exchange_ids:
+            if viewer[1:3] != self.viewer[1:3]:  # exchanges, or moves
                 await bus.relay().unsubscribe(self)
             self.viewer = viewer
             await bus.relay().subscribe(self, _patterns(viewer))
@@ -212,4 +212,6 @@ def _patterns(viewer: Viewer) -> list[str]:
             keys.channel_ticker(exchange_id, "*"),
             keys.channel_candle_close(exchange_id, "*", "*"),
         ]
+        if viewer.moves_for and viewer.moves_for != exchange_id:
+            patterns.append(keys.channel_moves(exchange_id, viewer.moves_for))
     return patterns

@@ -98,6 +98,7 @@ class Alert(models.Model):
     stage = models.CharField(max_length=12)
     bias = models.CharField(max_length=8)
     timeframes = models.JSONField(default=list)
+    elsewhere = models.JSONField(default=list, help_text="The same coin on other exchanges when the alert went out.")
     overflow = models.BooleanField(default=False, help_text="Of a symbol outside Tier 1.")
     shared = models.BooleanField(default=True, help_text="Shown to everybody who watches the exchange, not to its owners only.")
     owners = models.ManyToManyField(

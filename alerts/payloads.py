@@ -14,12 +14,42 @@ class TimeframeStage(TypedDict):
     stage: str
 
 
+class LeadLag(TypedDict):
+    """Who leads a coin between two exchanges, over the last hours. ``leader``: an exchange id, or "" for none."""
+
+    first_id: str
+    second_id: str
+    leader: str
+    median_ms: float | None
+    """By which the first one is ahead by the exchanges' clocks; negative where the second one is. None: too little to tell."""
+    low_ms: float | None
+    high_ms: float | None
+    events: int
+    receive_median_ms: float | None
+    """The same by the time of arrival here."""
+    offset_first_ms: float | None
+    """How the first exchange's clock reads beside ours; not subtracted from anything."""
+    offset_second_ms: float | None
+    at: int
+    """When it was estimated."""
+
+
 class Elsewhere(TypedDict):
+    """The same coin on another exchange when the alert went out. Nothing is derived while ``identity`` is not "same"."""
+
     exchange_id: str
     symbol: str
-    price: float
-    spread_bps: float
+    quote: str
+    identity: Literal["same", "different", "unknown"]
+    price: float | None
+    """None where none was known, or it was older than a minute."""
+    received: int | None
+    spread_bps: float | None
+    """There against here, before fees."""
+    book_spread_bps: float | None
+    """From bid to ask there."""
     trade_url: str
+    lead: LeadLag | None
 
 
 class AlertMessage(TypedDict):
@@ -156,10 +186,22 @@ class OwnSymbol(TypedDict):
     value: float | None
 
 
+class OwnTerms(TypedDict):
+    """What holds for this user on an exchange: the taker fee (a share), and whether it serves the user's region (None: unknown)."""
+
+    exchange_id: str
+    name: str
+    taker_fee: float
+    allowed: bool | None
+    reason: str
+
+
 class Settings(TypedDict):
     """What this user set. ``own_exchange_id``: where the user buys, "" where nothing is chosen."""
 
     own_exchange_id: str
+    terms: list[OwnTerms]
+    show_moves: bool
     region: str
     time_zone: str
     timeframes: list[str]
@@ -198,6 +240,25 @@ class CandleMessage(TypedDict):
     timeframe: str
     candle: list[float]
     indicator: Reading
+
+
+class MoveMessage(TypedDict):
+    """A coin moves on ``exchange_id`` and ``other_id`` has not followed; ``grouped``: the whole market does, and these are its coins.
+
+    Moves in basis points over ``window_ms``; of a group the median.
+    """
+
+    type: Literal["move"]
+    exchange_id: str
+    other_id: str
+    at: int
+    direction: Literal["up", "down"]
+    coins: list[str]
+    grouped: bool
+    move_bps: float
+    usual_bps: float
+    other_bps: float
+    window_ms: int
 
 
 class LifecycleMessage(TypedDict):
@@ -250,4 +311,5 @@ Message = (
     | SymbolsMessage
     | PositionsMessage
     | AccountMessage
+    | MoveMessage
 )

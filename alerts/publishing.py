@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from alerts import services
+from alerts.elsewhere import Beside
 from alerts.models import Alert
 from livermore import bus, keys
 from livermore.db import db
@@ -31,6 +32,7 @@ class Publisher:
         self.epoch = epoch
         self._pending: list[Alert] = []
         self._lock = asyncio.Lock()
+        self._beside = Beside(redis, exchange_id)
 
     async def recover(self) -> int:
         """At the start: take up what was committed but not marked. Returns how many."""
@@ -50,8 +52,10 @@ class Publisher:
     async def _publish_pending(self) -> None:
         while self._pending:
             batch = self._pending[:_BATCH]
-            for alert in batch:
-                alert.published_at = alert.published_at or services.now_ms()
+            new = [alert for alert in batch if alert.published_at is None]
+            await self._beside.fill(new)
+            for alert in new:
+                alert.published_at = services.now_ms()
             await self._append(batch)
             await self._announce(batch)
             await db(services.alerts_mark_published)(alerts=batch)

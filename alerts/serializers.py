@@ -15,14 +15,35 @@ class TimeframeStageSerializer(serializers.Serializer):
     stage = serializers.CharField()
 
 
+class LeadLagSerializer(serializers.Serializer):
+    """Who leads a coin between two exchanges; ``leader`` is empty where nobody does."""
+
+    first_id = serializers.CharField()
+    second_id = serializers.CharField()
+    leader = serializers.CharField()
+    median_ms = serializers.FloatField(allow_null=True, help_text="By which the first one is ahead, by the exchanges' clocks.")
+    low_ms = serializers.FloatField(allow_null=True)
+    high_ms = serializers.FloatField(allow_null=True)
+    events = serializers.IntegerField()
+    receive_median_ms = serializers.FloatField(allow_null=True, help_text="The same by the time of arrival here.")
+    offset_first_ms = serializers.FloatField(allow_null=True, help_text="The first exchange's clock beside ours.")
+    offset_second_ms = serializers.FloatField(allow_null=True)
+    at = serializers.IntegerField(help_text="Milliseconds UTC.")
+
+
 class ElsewhereSerializer(serializers.Serializer):
     """The same coin on another exchange when the alert fired."""
 
     exchange_id = serializers.CharField()
     symbol = serializers.CharField()
-    price = serializers.FloatField()
-    spread_bps = serializers.FloatField()
+    quote = serializers.CharField()
+    identity = serializers.CharField(help_text="same, different or unknown: nothing is derived unless it is the same coin.")
+    price = serializers.FloatField(allow_null=True)
+    received = serializers.IntegerField(allow_null=True, help_text="When that price reached us, milliseconds UTC.")
+    spread_bps = serializers.FloatField(allow_null=True, help_text="There against here, before fees.")
+    book_spread_bps = serializers.FloatField(allow_null=True, help_text="From bid to ask there.")
     trade_url = serializers.CharField()
+    lead = LeadLagSerializer(allow_null=True)
 
 
 class AlertSerializer(serializers.Serializer):

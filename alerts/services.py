@@ -212,8 +212,8 @@ def alert_owners(alerts: Sequence[Alert]) -> dict[int, list[int]]:
 
 
 def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
-    """Note that they are out. Each carries its ``published_at``."""
-    Alert.objects.bulk_update(list(alerts), ["published_at"], batch_size=200)
+    """Note that they are out. Each carries its ``published_at`` and what was ``elsewhere``."""
+    Alert.objects.bulk_update(list(alerts), ["published_at", "elsewhere"], batch_size=200)
 
 
 def alerts_newest(*, exchange_id: str, most: int) -> list[Alert]:
@@ -258,7 +258,7 @@ def alert_payload(alert: Alert, epoch: str) -> AlertMessage:
         "stage": alert.stage,
         "bias": alert.bias,
         "timeframes": alert.timeframes,
-        "elsewhere": [],
+        "elsewhere": alert.elsewhere,
         "overflow": alert.overflow,
         "shared": alert.shared,
     }

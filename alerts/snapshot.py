@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 
 from alerts import services
+from alerts.crossexchange import region_verdict
 from alerts.models import Alert, ExchangeSequence
-from alerts.payloads import AccountMessage, AlertMessage, ExchangeCard, Position, SnapshotMessage, SymbolRow
+from alerts.payloads import AccountMessage, AlertMessage, ExchangeCard, OwnTerms, Position, SnapshotMessage, SymbolRow
 from exchanges import status as statuses
 from exchanges.models import Exchange, Preferences, UserExchange
 from livermore import keys
@@ -31,10 +32,14 @@ Market = tuple[str, str]
 
 
 class Viewer(NamedTuple):
-    """Who looks, and at what. ``own``: the markets this user holds or added; ``private``: there are alerts for this user alone."""
+    """Who looks, and at what. ``own``: the markets this user holds or added; ``private``: there are alerts for this user alone.
+
+    ``moves_for``: the exchange whose user is told of moves elsewhere; "" for none.
+    """
 
     user_id: int
     exchange_ids: tuple[str, ...]
+    moves_for: str = ""
     own: frozenset[Market] = frozenset()
     private: bool = False
 
@@ -66,6 +71,8 @@ def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
         ],
         "settings": {
             "own_exchange_id": bought_at or "",
+            "terms": terms_of(user_id, preferences.region),
+            "show_moves": preferences.show_moves,
             "region": preferences.region,
             "time_zone": preferences.time_zone,
             "timeframes": preferences.timeframes,
@@ -73,7 +80,27 @@ def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
             "palette": preferences.palette,
         },
     }
-    return Viewer(user_id, exchange_ids, markets, private), account
+    moves_for = bought_at if bought_at and preferences.show_moves else ""
+    return Viewer(user_id, exchange_ids, moves_for, markets, private), account
+
+
+def terms_of(user_id: int, region: str) -> list[OwnTerms]:
+    """Fee and region verdict of every active exchange, for this user."""
+    fees = dict(UserExchange.objects.filter(user_id=user_id, taker_fee__isnull=False).values_list("exchange_id", "taker_fee"))
+    terms: list[OwnTerms] = []
+    for exchange in Exchange.objects.filter(active=True):
+        verdict = region_verdict(exchange.geo_restrictions, region)
+        fee = float(fees.get(exchange.pk, exchange.taker_fee))
+        terms.append(
+            {
+                "exchange_id": exchange.pk,
+                "name": exchange.name,
+                "taker_fee": fee,
+                "allowed": verdict.allowed,
+                "reason": verdict.reason,
+            }
+        )
+    return terms
 
 
 def overflow_markets() -> frozenset[Market]:

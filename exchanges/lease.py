@@ -20,9 +20,10 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 class Lease:
     """The right to run the connector of one exchange."""
 
-    def __init__(self, redis: Redis, exchange_id: str) -> None:
+    def __init__(self, redis: Redis, exchange_id: str = "", *, key: str = "") -> None:
+        """``key``: of another right than that of an exchange."""
         self._redis = redis
-        self._key = keys.exchange_lease(exchange_id)
+        self._key = key or keys.exchange_lease(exchange_id)
         self._mine = json.dumps(
             {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex, "since": time.time_ns() // 1_000_000}
         )

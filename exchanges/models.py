@@ -126,6 +126,15 @@ class UserExchange(models.Model):
         default=True,
         help_text="Alerts of symbols that only this user watches here also go to everybody who watches the exchange, without the name.",
     )
+    taker_fee = models.DecimalField(
+        "my taker fee",
+        max_digits=7,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="A share: 0.001 is 0.1 %. Empty: the exchange's published one.",
+    )
     key_state = models.CharField(max_length=12, choices=KeyState, default=KeyState.NONE, editable=False)
     key_error = models.CharField(max_length=300, blank=True, editable=False, help_text="Why the key does not work, and the fix.")
     key_checked_at = models.BigIntegerField(null=True, editable=False, help_text="Milliseconds UTC.")
@@ -186,6 +195,9 @@ class Preferences(models.Model):
         default=10,
         validators=[MinValueValidator(0), MaxValueValidator(1e12)],
         help_text="Holdings that are worth less are dust: they are not watched.",
+    )
+    show_moves = models.BooleanField(
+        "moves elsewhere", default=True, help_text="Say when a coin moves on another exchange and mine has not followed yet."
     )
     theme = models.CharField(max_length=8, choices=Theme, default=Theme.DARK)
     palette = models.CharField(max_length=12, choices=Palette, default=Palette.STANDARD)

@@ -97,7 +97,12 @@ def find_system_user(name: str) -> User:
 
 def watched_by(user: User | None) -> list[str]:
     """The exchanges to host where none is named: those the system user watches; none for nobody."""
-    return [] if user is None else snapshot.exchanges_of(user.pk)
+    if user is None:
+        return []
+    watched = snapshot.exchanges_of(user.pk)
+    if not watched:
+        raise CommandError(f"{user.username} watches no exchange: name what to host, or let that user watch one in the settings.")
+    return watched
 
 
 def said_of(user: User, exchanges: Sequence[Exchange]) -> str:

@@ -17,6 +17,7 @@ from exchanges.rest import RestClient, RestError
 from exchanges.status import HEARTBEAT, Status, publish_lifecycle
 from livermore import bus, positions
 from livermore.bus import FAILURES
+from livermore.crossing import Crossing
 from livermore.db import db
 from livermore.runtime import Connector
 from symbols.services import symbols_update
@@ -237,6 +238,7 @@ async def host(
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.serve(list(hosts), handle), name="control")
+            tasks.create_task(Crossing(redis).run(), name="crossing")
             for one in hosts.values():
                 tasks.create_task(one.run(), name=f"{one.id} host")
     finally:

@@ -66,6 +66,21 @@ def exchange_lease(exchange_id: str) -> str:
     return f"exchange:lease:{exchange_id}"
 
 
+def crossing_lease() -> str:
+    """String: who compares the exchanges with one another."""
+    return "crossing:lease"
+
+
+def crossing_pairs() -> str:
+    """Hash ``coin id|exchange id|exchange id`` -> JSON: whether the two listings are one coin, and who leads."""
+    return "crossing:pairs"
+
+
+def channel_moves(exchange_id: str, other_id: str) -> str:
+    """A coin moves on ``exchange_id`` and ``other_id`` has not followed (DIFF-01)."""
+    return f"channel:exchange:{exchange_id}:moves:{other_id}"
+
+
 def channel_candle_close(exchange_id: str, symbol: str, timeframe: str) -> str:
     """A candle closed for good (DATA-05)."""
     return f"channel:exchange:{exchange_id}:candle:close:{symbol}:{timeframe}"
@@ -115,8 +130,8 @@ def parse_channel(name: str) -> tuple[str, ...]:
     """Take a channel name apart.
 
     Returns ``("candle", exchange_id, symbol, timeframe)``, ``("ticker", exchange_id, symbol)``,
-    ``("alerts", exchange_id, symbol)`` (symbol is "" for the whole exchange), ``("lifecycle", exchange_id)``, ``("user", user_id)`` or
-    ``("account", user_id)``. Raises ValueError for any other name.
+    ``("alerts", exchange_id, symbol)`` (symbol is "" for the whole exchange), ``("lifecycle", exchange_id)``,
+    ``("moves", exchange_id, other_id)``, ``("user", user_id)`` or ``("account", user_id)``. Raises ValueError for any other name.
     """
     match name.split(":"):
         case ["channel", "exchange", exchange_id, "candle", "close", *symbol, timeframe] if symbol:
@@ -129,6 +144,8 @@ def parse_channel(name: str) -> tuple[str, ...]:
             return ("alerts", exchange_id, "")
         case ["channel", "exchange", exchange_id, "lifecycle"]:
             return ("lifecycle", exchange_id)
+        case ["channel", "exchange", exchange_id, "moves", other_id]:
+            return ("moves", exchange_id, other_id)
         case ["channel", "user", user_id, "alerts"]:
             return ("user", user_id)
         case ["channel", "user", user_id, "account"]:

@@ -32,6 +32,10 @@ LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 REDIS_URL = env.str("REDIS_URL", "")
 SYSTEM_USER = env.str("LIVERMORE_SYSTEM_USER", "")
 """For whom `runexchange` runs where --user names nobody."""
+MOVE_FACTOR = env.float("MOVE_FACTOR", 4.0)
+"""How many times its usual size a move has to be before it is told to who trades elsewhere."""
+MOVE_WINDOW = env.int("MOVE_WINDOW", 60)
+"""Seconds over which moves are measured."""
 MARKET_CAP_URL = env.str("MARKET_CAP_URL", "")
 """Where market caps come from, in CoinGecko's public shape; empty: they are not known."""
 

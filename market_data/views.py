@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import quote
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -34,19 +33,12 @@ def symbol_page(request: HttpRequest, exchange_id: str, symbol: str) -> HttpResp
         "row": row,
         "exchange": exchange,
         "timeframes": [name for name in TIMEFRAMES if name in exchange.timeframes],
-        "trade_url": trade_url(row),
+        "trade_url": row.trade_url,
         "elsewhere": _elsewhere(row, request.user.pk),
         "followed": not UserExchange.objects.filter(user=request.user.pk, exchange=exchange, watch=False).exists(),
         "excluded": row.policy == Policy.EXCLUDED,
     }
     return render(request, "market_data/symbol.html", context)
-
-
-def trade_url(row: Symbol) -> str:
-    """The exchange's own page of that market; "" where its row names none."""
-    words = {"base": row.base, "quote": row.quote, "symbol": row.symbol}
-    words |= {f"{name}_lower": word.lower() for name, word in words.items()}
-    return row.exchange.trade_url_template.format(**{name: quote(word, safe="") for name, word in words.items()})
 
 
 def _elsewhere(row: Symbol, user_id: int) -> list[Symbol]:

@@ -1,5 +1,7 @@
 """Symbols of an exchange, and which of them are watched."""
 
+from urllib.parse import quote
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -81,6 +83,13 @@ class Symbol(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} on {self.exchange_id}"
+
+    @property
+    def trade_url(self) -> str:
+        """The exchange's own page of that market; "" where its row names none."""
+        words = {"base": self.base, "quote": self.quote, "symbol": self.symbol}
+        words |= {f"{name}_lower": word.lower() for name, word in words.items()}
+        return self.exchange.trade_url_template.format(**{name: quote(word, safe="") for name, word in words.items()})
 
 
 class UserSymbol(models.Model):
