@@ -9,3 +9,9 @@ from django.shortcuts import render
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The frame of the live page; everything in it arrives over /ws/feed/ (alerts/payloads.py)."""
     return render(request, "alerts/dashboard.html")
+
+
+@permission_required("symbols.view_symbol", raise_exception=True)
+def prices(request: HttpRequest) -> HttpResponse:
+    """The frame of the price board: one row a coin, one column an exchange; what moves arrives over /ws/feed/."""
+    return render(request, "alerts/prices.html")

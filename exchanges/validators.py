@@ -121,6 +121,11 @@ def region(value: str) -> None:
         raise ValidationError("Write a two-letter country code in capitals, e.g. US.")
 
 
+def region_or_nothing(value: str) -> None:
+    if value:
+        region(value.upper())
+
+
 def time_zone(value: str) -> None:
     if value not in available_timezones():
         raise ValidationError(f"{value[:64]!r} is not a time zone: use a name such as Europe/Berlin or America/New_York.")

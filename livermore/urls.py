@@ -7,8 +7,9 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import APIRootView, DefaultRouter
 
+from alerts.across_api import AcrossView, VenuesView
 from alerts.api import AlertViewSet
-from alerts.views import dashboard
+from alerts.views import dashboard, prices
 from exchanges.api import ExchangeViewSet
 from livermore import views
 from livermore.permissions import LOGGED_IN
@@ -41,6 +42,8 @@ router.register("my/exchanges", OwnExchangeViewSet, basename="own-exchange")
 
 api: list[URLPattern | URLResolver] = [
     path("exchanges/<str:exchange_id>/symbols/<path:symbol>/candles/", CandlesView.as_view(), name="candles"),
+    path("across/", AcrossView.as_view(), name="across"),
+    path("coins/<str:coin>/venues/", VenuesView.as_view(), name="venues"),
     path("my/settings/", SettingsView.as_view(), name="own-settings"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", login_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),
@@ -51,6 +54,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard, name="dashboard"),
     path("symbols/", symbols_page, name="symbols"),
+    path("prices/", prices, name="prices"),
     path("settings/", Settings.as_view(), name="settings"),
     path("symbols/<str:exchange_id>/<path:symbol>/", symbol_page, name="symbol"),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),

@@ -10,6 +10,7 @@ import { listen } from "./keyboard.js";
 import { symbolUrl } from "./links.js";
 import { Live } from "./live.js";
 import { Matrix } from "./matrix.js";
+import { Moves } from "./moves.js";
 import { readFilters, writeFilters } from "./query.js";
 import { initialState } from "./state.js";
 import { recall, remember } from "./storage.js";
@@ -61,6 +62,8 @@ const matrix = new Matrix({
   elements: { scroller: byId("matrix-scroller"), table: byId("matrix-table"), head: byId("matrix-head"), rows: byId("matrix-rows") },
 });
 
+const moves = new Moves({ root: byId("moves"), state, now });
+
 const alerts = new AlertFeed({
   state,
   filter: filters.alerts,
@@ -91,6 +94,7 @@ const { feed, unseen } = live;
 /** @param {{ type: string }} message @param {import("./state.js").Changes} changes */
 function take(message, changes) {
   if (changes.settings) matrix.setTimeframes(changes.settings.timeframes);
+  if (changes.moves) moves.paint();
   if (changes.restarted?.length) tellOfRestart(changes.restarted);
   for (const key of changes.rows?.keys() ?? []) changed.rows.add(key);
   changed.structure ||= message.type === "symbols" || message.type === "account";
@@ -347,6 +351,7 @@ function tick() {
   cards.tick();
   matrix.tick();
   alerts.tick();
+  moves.paint();
 }
 
 start();

@@ -1,4 +1,5 @@
 // One alert of the feed: its elements.
+import { cardOf as acrossCard, leadText } from "./across.js";
 import { describe, safeLink } from "./alerts.js";
 import { h, icon, setText } from "./dom.js";
 import { ago, duration, exact, exactTime, macdv, percent, price } from "./format.js";
@@ -91,16 +92,59 @@ function strip({ timeframes }) {
   );
 }
 
-function elsewhere(alert, { cardOf }) {
-  if (!alert.elsewhere.length) return null;
-  const offers = alert.elsewhere.map((offer) => {
-    const name = cardOf(offer.exchange_id)?.name ?? offer.exchange_id;
-    const url = safeLink(offer.trade_url);
-    const link = url && h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, `Buy on ${name}`, icon("icon-out"));
-    const spread = h("span", { title: "Its price against this one" }, percent(offer.spread_bps / 100));
-    return h("li", {}, h("span", { class: "name" }, link || name), h("span", {}, price(offer.price)), spread);
-  });
-  return h("ul", { class: "elsewhere" }, ...offers);
+/** The same coin where the reader buys, or, for who buys nowhere, on the other exchanges. */
+function elsewhere(alert, { cardOf, settings }) {
+  const nameOf = (id) => cardOf(id)?.name ?? id;
+  const card = acrossCard(alert, settings?.() ?? null);
+  if (card) return h("div", { class: "across", "data-allowed": card.allowed === false ? "no" : null }, ...acrossLines(alert, card, nameOf));
+  const offers = alert.elsewhere.filter((offer) => offer.spread_bps !== null);
+  if (!offers.length) return null;
+  return h("ul", { class: "elsewhere" }, ...offers.map((offer) => otherOffer(offer, nameOf)));
+}
+
+function otherOffer(offer, nameOf) {
+  const url = safeLink(offer.trade_url);
+  const name = nameOf(offer.exchange_id);
+  const link = url && h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, name, icon("icon-out"));
+  return h("li", {}, h("span", { class: "name" }, link || name), h("span", {}, price(offer.price)), spreadOf(offer));
+}
+
+function spreadOf(offer) {
+  return h("span", { title: "Its price against this one, before fees" }, percent(offer.spread_bps / 100));
+}
+
+function acrossLines(alert, card, nameOf) {
+  const { offer } = card;
+  if (!card.listed) return [h("p", { class: "muted" }, `${alert.base} is not listed on ${card.name}.`)];
+  if (offer.identity === "different") {
+    return [h("p", { class: "muted" }, `${card.name} lists another coin as ${offer.symbol}: its price is far from this one. Nothing is derived.`)];
+  }
+  const figures =
+    offer.price === null
+      ? h("p", { class: "muted" }, `${card.name} ${offer.symbol}: no current price`)
+      : h("p", { class: "line" }, h("span", { class: "name" }, card.name), h("span", { class: "figure" }, price(offer.price)), ...differences(card));
+  const said = [leadText(offer.lead, nameOf), card.otherDollars && `${offer.quote} beside ${alert.quote}, not converted`, card.allowed === false && card.region];
+  const notes = h("p", { class: "muted notes" }, said.filter(Boolean).join(" · "));
+  if (card.allowed === null) notes.append(notes.textContent ? " · " : "", h("a", { href: "/settings/", title: card.region }, "set your region"));
+  return [figures, notes, tradeButton(alert, card)];
+}
+
+function differences({ offer, residual }) {
+  const shown = [];
+  if (offer.spread_bps !== null) shown.push(spreadOf(offer));
+  if (residual !== null) {
+    const title = "What is left of the difference after both taker fees, and half the spread there";
+    shown.push(h("span", { class: "residual", title, "data-direction": residual > 0 ? "up" : "down" }, `${percent(residual / 100)} after fees`));
+  }
+  return shown;
+}
+
+function tradeButton(alert, { offer, name, allowed }) {
+  const url = safeLink(offer.trade_url);
+  if (!url) return null;
+  const verb = alert.direction === "up" ? "Buy" : "Sell";
+  const title = `Opens ${name}’s own page of ${offer.symbol}. Livermore places no order.${allowed === false ? " It does not serve your region." : ""}`;
+  return h("a", { class: "button", href: url, target: "_blank", rel: "noopener noreferrer", title }, `${verb} on ${name}`, icon("icon-out"));
 }
 
 /** What opens under an alert. @param {object} alert */

@@ -30,6 +30,7 @@ export class AlertFeed {
     this.drawn = false;
     this.context = {
       cardOf: (id) => this.state.exchanges.get(id),
+      settings: () => this.state.settings,
       decimalsOf: (id, symbol) => this.state.rows.get(rowKey(id, symbol))?.decimals ?? null,
     };
     this.listen();
@@ -94,7 +95,8 @@ export class AlertFeed {
   entryOf(alert, context) {
     const known = this.entries.get(alert.uid);
     const card = context.cardOf(alert.source_exchange_id);
-    const stamp = `${card?.name}|${card?.simulated}|${context.decimalsOf(alert.source_exchange_id, alert.symbol)}`;
+    const terms = JSON.stringify([this.state.settings?.own_exchange_id, this.state.settings?.terms]);
+    const stamp = `${terms}|${card?.name}|${card?.simulated}|${context.decimalsOf(alert.source_exchange_id, alert.symbol)}`;
     if (known?.alert === alert && known.stamp === stamp) return known;
     const entry = Object.assign(createAlert(alert, context), { stamp });
     this.entries.set(alert.uid, entry);

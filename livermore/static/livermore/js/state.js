@@ -13,6 +13,7 @@
  * @property {Record<string, Position>} heard the newest position the server has spoken of
  * @property {Map<string, object>} own rowKey -> OwnSymbol: what the reader holds or added
  * @property {object | null} settings what the reader set
+ * @property {object[]} moves newest first: what moves elsewhere and has not on the reader's own exchange
  */
 
 /**
@@ -28,15 +29,17 @@
  * @property {Record<string, Position>} [heard]
  * @property {Map<string, object>} [own]
  * @property {object} [settings]
+ * @property {object[]} [moves]
  * @property {number} [at] the server's time
  */
 
 export const VERSION = 1;
 export const ALERTS_KEPT = 500;
+export const MOVES_KEPT = 20;
 
 /** @returns {State} */
 export function initialState() {
-  return { loaded: false, exchanges: new Map(), rows: new Map(), alerts: [], positions: {}, heard: {}, own: new Map(), settings: null };
+  return { loaded: false, exchanges: new Map(), rows: new Map(), alerts: [], positions: {}, heard: {}, own: new Map(), settings: null, moves: [] };
 }
 
 /** @param {string} exchangeId @param {string} symbol */
@@ -69,6 +72,7 @@ export function apply(state, changes) {
   if (changes.heard) state.heard = changes.heard;
   if (changes.own) state.own = changes.own;
   if (changes.settings) state.settings = changes.settings;
+  if (changes.moves) state.moves = changes.moves;
 }
 
 /** The exchanges of which the server has alerts that we have not. @param {State} state */
@@ -215,4 +219,8 @@ function account(_state, message) {
   return { own: keyed(message.own), settings: message.settings };
 }
 
-const REDUCERS = { snapshot, account, alert, withheld: numbered, ticker, candle, exchange, lifecycle, symbols, positions };
+function move(state, message) {
+  return { moves: [message, ...state.moves].slice(0, MOVES_KEPT) };
+}
+
+const REDUCERS = { snapshot, account, move, alert, withheld: numbered, ticker, candle, exchange, lifecycle, symbols, positions };

@@ -67,6 +67,7 @@ const alerts = new History({
   symbol: page.symbol,
   context: () => ({
     cardOf: (id) => state.exchanges.get(id),
+    settings: () => state.settings,
     decimalsOf: (id, symbol) => state.rows.get(rowKey(id, symbol))?.decimals ?? null,
     now: now(),
   }),

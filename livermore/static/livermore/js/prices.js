@@ -1,0 +1,286 @@
+// The price board: one row a coin, one column an exchange, moving live.
+import { get } from "./api.js";
+import { arrangeCoins, cellOf, coins, different } from "./board.js";
+import { now } from "./clock.js";
+import { toggles } from "./controls.js";
+import { arrange, byId, h, set, setText } from "./dom.js";
+import { ago, exact, percent, plural, price } from "./format.js";
+import { listen } from "./keyboard.js";
+import { symbolUrl } from "./links.js";
+import { Live } from "./live.js";
+import { flash } from "./matrix-row.js";
+import { windowOf } from "./rows.js";
+import { initialState } from "./state.js";
+import { recall, remember } from "./storage.js";
+import { TopBar, paintNotice } from "./topbar.js";
+
+const ASK_EVERY = 30_000;
+const page = document.body.dataset;
+const state = initialState();
+const given = new URLSearchParams(location.search);
+const view = {
+  query: given.get("q") ?? "",
+  both: given.get("both") !== "0",
+  reference: given.get("against") ?? recall("reference", ""),
+  sort: readSort(given.get("sort") ?? "rank"),
+};
+let all = new Map();
+let keys = [];
+let others = new Set();
+let terms = new Map();
+let rowHeight = 0;
+/** @type {Map<string, { element: HTMLElement, cells: Map<string, object> }>} */
+const entries = new Map();
+let structure = true;
+const touched = new Set();
+
+function readSort(text) {
+  return { by: text.replace(/^-/, ""), descending: text.startsWith("-") };
+}
+
+const topBar = new TopBar({ onChip: () => {} });
+const live = new Live({
+  path: page.feed,
+  state,
+  onTake: take,
+  onDraw: draw,
+  onUnseen: () => {},
+  onLink: (link) => {
+    topBar.paintLink(link);
+    paintNotice(link, page.login);
+    byId("waiting").hidden = state.loaded;
+  },
+});
+
+function take(message, changes) {
+  if (changes.settings) {
+    terms = new Map(changes.settings.terms.map((each) => [each.exchange_id, each]));
+    view.reference ||= changes.settings.own_exchange_id;
+  }
+  structure ||= Boolean(changes.whole || changes.exchanges || changes.settings || message.type === "symbols");
+  for (const key of changes.rows?.keys() ?? []) touched.add(key);
+}
+
+function draw() {
+  if (!state.loaded) return;
+  byId("waiting").hidden = true;
+  if (structure) {
+    structure = false;
+    topBar.paintChips(state.exchanges);
+    rebuild();
+    return;
+  }
+  const moved = new Set();
+  for (const key of touched) {
+    const row = state.rows.get(key);
+    if (!row) continue;
+    for (const coin of all.values()) {
+      if (coin.coin === row.base && coin.cells.get(row.exchange_id)?.symbol === row.symbol) {
+        coin.cells.set(row.exchange_id, row);
+        moved.add(coin.key);
+      }
+    }
+  }
+  touched.clear();
+  for (const key of moved) if (entries.has(key)) paint(key, true);
+}
+
+/** Exchanges that list a coin, real ones first. */
+function columns() {
+  const listed = new Set([...all.values()].flatMap((coin) => [...coin.cells.keys()]));
+  return [...state.exchanges.values()].filter((card) => listed.has(card.exchange_id));
+}
+
+function reference() {
+  const shown = columns();
+  return shown.some((card) => card.exchange_id === view.reference) ? view.reference : (shown[0]?.exchange_id ?? "");
+}
+
+function context() {
+  return { exchanges: state.exchanges, terms, different: others, now: now() };
+}
+
+function rebuild() {
+  all = coins(state.rows, state.exchanges);
+  const shown = columns();
+  byId("board").style.setProperty("--exchanges", String(Math.max(shown.length, 1)));
+  paintHeads(shown);
+  const select = byId("reference");
+  const options = JSON.stringify(shown.map((card) => [card.exchange_id, card.name]));
+  if (select.dataset.options !== options) {
+    select.dataset.options = options;
+    select.replaceChildren(...shown.map((card) => h("option", { value: card.exchange_id }, card.name)));
+  }
+  select.value = reference();
+  entries.clear();
+  reorder();
+}
+
+function paintHeads(shown) {
+  const cell = (by, label, card) => {
+    const sorted = view.sort.by === by ? (view.sort.descending ? "descending" : "ascending") : null;
+    const button = h("button", { class: "sorter", type: "button" }, label);
+    button.addEventListener("click", () => sortBy(by));
+    const badge = card?.simulated && h("span", { class: "badge" }, "SIMULATED");
+    return h("span", { class: by === "coin" ? "cell coin" : "cell", role: "columnheader", "aria-sort": sorted }, button, badge);
+  };
+  byId("heads").replaceChildren(cell("coin", "Coin"), ...shown.map((card) => cell(card.exchange_id, card.name, card)));
+}
+
+function sortBy(by) {
+  const first = by !== "coin";
+  if (view.sort.by !== by) view.sort = { by, descending: first };
+  else if (view.sort.descending === first) view.sort = { by, descending: !first };
+  else view.sort = { by: "rank", descending: false };
+  paintHeads(columns());
+  reorder();
+  keep();
+}
+
+function reorder() {
+  const base = reference();
+  const around = context();
+  const distance = (coin, id) => cellOf(coin, id, base, around).spread;
+  keys = arrangeCoins(all, view, distance);
+  setText(byId("tally"), plural(keys.length, "coin"));
+  const empty = byId("empty");
+  empty.hidden = keys.length > 0;
+  byId("board").hidden = keys.length === 0;
+  if (!keys.length) empty.replaceChildren(...emptyText());
+  render();
+}
+
+function emptyText() {
+  if (view.query) return [h("p", {}, `No coin matches “${view.query}”.`)];
+  if (all.size) return [h("p", {}, "No coin is watched on two exchanges. Show all coins, or watch another exchange in the "), h("a", { href: page.settings }, "settings"), h("p", {}, ".")];
+  return [h("p", {}, "No prices yet: no exchange that you watch is running. Start one on the dashboard.")];
+}
+
+function render() {
+  const scroller = byId("scroller");
+  const { from, to, before, after } = windowOf({
+    count: keys.length,
+    rowHeight,
+    top: scroller.scrollTop,
+    height: scroller.clientHeight,
+  });
+  const shown = keys.slice(from, rowHeight ? to : 50);
+  const wanted = new Set(shown);
+  for (const key of entries.keys()) if (!wanted.has(key)) entries.delete(key);
+  arrange(
+    byId("rows"),
+    shown.map((key) => paint(key, false)),
+  );
+  byId("rows").style.paddingTop = `${before}px`;
+  byId("rows").style.paddingBottom = `${after}px`;
+  if (!rowHeight && shown.length) {
+    rowHeight = entries.get(shown[0]).element.getBoundingClientRect().height;
+    render();
+  }
+}
+
+function paint(key, moved) {
+  const coin = all.get(key);
+  let entry = entries.get(key);
+  if (!entry) {
+    entry = create(coin);
+    entries.set(key, entry);
+  }
+  const base = reference();
+  const around = context();
+  for (const [id, parts] of entry.cells) paintCell(parts, coin.cells.get(id), cellOf(coin, id, base, around), id === base, moved);
+  return entry.element;
+}
+
+function create(coin) {
+  const cells = new Map();
+  const children = columns().map((card) => {
+    const id = card.exchange_id;
+    const row = coin.cells.get(id);
+    if (!row) return h("span", { class: "cell none", role: "cell", title: `${card.name} does not list ${coin.coin} among what you watch` }, "–");
+    const parts = { value: h("a", { class: "value", href: symbolUrl(id, row.symbol) }), spread: h("span", { class: "spread" }), age: h("span", { class: "age" }) };
+    parts.element = h("span", { class: "cell", role: "cell" }, parts.value, parts.spread, parts.age);
+    parts.last = null;
+    cells.set(id, parts);
+    return parts.element;
+  });
+  const name = h("span", { class: "cell coin", role: "rowheader" }, h("strong", {}, coin.coin), coin.simulated && h("span", { class: "badge" }, "SIM"));
+  return { element: h("div", { class: "board-row", role: "row" }, name, ...children), cells };
+}
+
+function paintCell(parts, row, cell, isReference, moved) {
+  setText(parts.value, price(cell.price, row?.decimals ?? null));
+  if (moved && parts.last !== null && parts.last !== cell.price) flash(parts.element, cell.price > parts.last ? "up" : "down");
+  parts.last = cell.price;
+  set(parts.element, "data-live", cell.live ? "yes" : "no");
+  set(parts.element, "data-reference", isReference || null);
+  setText(parts.age, cell.age === null ? "" : cell.age < 2_000 ? "now" : ago(cell.age).replace(" ago", ""));
+  setText(parts.spread, spreadText(cell, isReference));
+  set(parts.spread, "data-direction", cell.left === null ? null : cell.left > 0 ? "up" : "none");
+  set(parts.element, "title", hint(row, cell));
+}
+
+function spreadText(cell, isReference) {
+  if (isReference) return "reference";
+  if (cell.other) return "another coin";
+  if (cell.spread === null) return "";
+  return `${percent(cell.spread / 100)} · ${percent(cell.left / 100)}`;
+}
+
+function hint(row, cell) {
+  if (!row) return null;
+  const lines = [`${row.symbol}: ${exact(cell.price)} ${row.quote}`, cell.live ? "live" : `${row.state}: ${row.reason || "the price is old"}`];
+  if (cell.other) lines.push("Its price stays far from the reference: a different coin of the same ticker. Nothing is derived.");
+  if (cell.spread !== null) lines.push(`${cell.spread.toFixed(1)} bps from the reference; ${cell.left.toFixed(1)} bps left of it after both taker fees`);
+  return lines.join("\n");
+}
+
+async function askAcross() {
+  const { ok, data } = await get("/api/across/");
+  if (!ok) return;
+  others = different(data.pairs);
+  setText(byId("basis"), data.basis.map(({ quote, exchange_id: id, basis_bps: basis }) => `${quote} ${percent(basis / 100)} against USD on ${state.exchanges.get(id)?.name ?? id}`).join(" · "));
+}
+
+function keep() {
+  const values = { q: view.query, both: view.both ? "" : "0", against: view.reference, sort: view.sort.by === "rank" ? "" : `${view.sort.descending ? "-" : ""}${view.sort.by}` };
+  const written = new URLSearchParams(Object.entries(values).filter(([, value]) => value)).toString();
+  history.replaceState(null, "", location.pathname + (written && `?${written}`));
+}
+
+const chosen = new Set(view.both ? ["both"] : []);
+const paintShow = toggles(byId("show"), chosen, () => {
+  view.both = chosen.has("both");
+  paintShow(SHOWN);
+  reorder();
+  keep();
+});
+const SHOWN = [["both", "On two exchanges"]];
+
+function start() {
+  const search = byId("search");
+  search.value = view.query;
+  search.addEventListener("input", () => ((view.query = search.value), reorder(), keep()));
+  byId("reference").addEventListener("change", (event) => {
+    view.reference = event.target.value;
+    remember("reference", view.reference);
+    reorder();
+    keep();
+  });
+  byId("scroller").addEventListener("scroll", () => requestAnimationFrame(render), { passive: true });
+  new ResizeObserver(() => ((rowHeight = 0), state.loaded && render())).observe(byId("scroller"));
+  byId("link").addEventListener("click", () => live.feed.retryNow());
+  listen({ "/": () => (search.focus(), search.select()), Escape: () => search.blur() });
+  paintShow(SHOWN);
+  setInterval(() => {
+    topBar.paintLink(live.feed.link);
+    if (!state.loaded || document.hidden) return;
+    for (const key of entries.keys()) paint(key, false);
+    if (!byId("rows").matches(":hover") && !["rank", "coin"].includes(view.sort.by)) reorder();
+  }, 1_000);
+  askAcross();
+  setInterval(() => document.hidden || askAcross(), ASK_EVERY);
+  live.start();
+}
+
+start();
