@@ -100,7 +100,9 @@ def beside(price: float, market: Market, ticker: bytes | None, pair: bytes | Non
     """What is known of a coin on another exchange, against ``price`` here at ``now``."""
     said, there = ticker_price(ticker)
     known: dict[str, Any] = {} if pair is None else bus.decode(pair)
-    identity: Any = known.get("identity") or CollisionGuard().compare(now, Price(price, now), there).value
+    identity: Any = known.get("identity", Identity.UNKNOWN)
+    if identity == Identity.UNKNOWN:  # nobody compares them yet: as at a first sight
+        identity = CollisionGuard().compare(now, Price(price, now), there).value
     fresh = there.fresh(now)
     same = fresh and identity == Identity.SAME
     lead: LeadLag | None = known.get("lead")

@@ -10,6 +10,8 @@ from typing import cast
 _SENT = re.compile(rb'"sent":\s?(\d+)')
 _FRAME = re.compile(rb'\{"n":(\d+),"m"')
 _HEADER_END = b"\r\n\r\n"
+PATIENCE = 60.0
+"""Seconds to wait for a snapshot: a server that refuses a page sends none."""
 _TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
 
 
@@ -66,7 +68,8 @@ class Page(asyncio.Protocol):
         """Say hello, and wait for the snapshot."""
         self._snapshot = snapshot = asyncio.get_running_loop().create_future()
         self._write(_TEXT, b'{"type":"hello","v":1,"resume":{}}')
-        await snapshot
+        async with asyncio.timeout(PATIENCE):
+            await snapshot
 
     def _write(self, kind: int, payload: bytes) -> None:
         assert self._transport

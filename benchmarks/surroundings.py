@@ -139,7 +139,7 @@ def session_cookie() -> str:
     from django.contrib.auth import get_user_model
     from django.test import Client
 
-    user, _ = get_user_model()._default_manager.get_or_create(username="bench")
+    user, _ = get_user_model()._default_manager.get_or_create(username="bench", defaults={"is_superuser": True})
     client = Client()
     client.force_login(user)
     return f"sessionid={client.cookies['sessionid'].value}"

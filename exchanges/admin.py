@@ -258,7 +258,7 @@ class OwnRows(ModelAdmin):
 @method_decorator(sensitive_post_parameters(*CREDENTIALS), name="changeform_view")
 class UserExchangeAdmin(OwnRows, ValidatedAgain):
     form = UserExchangeForm
-    list_display = ["user", "exchange", "is_default", "watch", "share_overflow", "key_state"]
+    list_display = ["user", "exchange", "is_default", "watch", "share_overflow", "credentials", "key_state"]
     list_filter = [("exchange", RelatedDropdownFilter), "is_default", "watch"]
     list_select_related = ["user", "exchange"]
     search_fields = ["user__username", "exchange__name"]

@@ -98,10 +98,12 @@ class UserExchangeForm(forms.ModelForm):
         return values
 
     def save(self, commit: bool = True) -> UserExchange:
-        for name in CREDENTIALS:
-            if self.cleaned_data.get("clear_credentials") or self.cleaned_data.get(name):
-                setattr(self.instance, name, self.cleaned_data.get(name) or "")
-                self.instance.key_stored()
+        cleared = bool(self.cleaned_data.get("clear_credentials"))
+        changed = [name for name in CREDENTIALS if cleared or self.cleaned_data.get(name)]
+        for name in changed:
+            setattr(self.instance, name, self.cleaned_data.get(name) or "")
+        if changed:
+            self.instance.key_stored(there=not cleared)
         return super().save(commit)
 
 

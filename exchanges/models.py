@@ -164,9 +164,9 @@ class UserExchange(models.Model):
     def has_credentials(self) -> bool:
         return bool(self.api_key and self.api_secret)
 
-    def key_stored(self) -> None:
-        """Note that the credentials are others than before: they have to be tried."""
-        self.key_state = KeyState.UNCHECKED if self.has_credentials else KeyState.NONE
+    def key_stored(self, *, there: bool) -> None:
+        """Note that the credentials are others than before: they have to be tried, if there are any."""
+        self.key_state = KeyState.UNCHECKED if there else KeyState.NONE
         self.key_error, self.key_checked_at = "", None
 
 

@@ -31,7 +31,7 @@ JUDGE = 1.0
 """Seconds between two looks at all coins."""
 MARKETS = 30.0
 """Seconds between two looks at the markets there are."""
-LEADS = 60.0
+LEADS = 15.0
 """Seconds between two estimates of who leads."""
 BREATHE = 0.05
 """Seconds between two blocks that are scanned."""
@@ -89,6 +89,7 @@ class Crossing:
     async def _hold(self) -> None:
         """Until the lease is lost, or Redis. What was known is kept: it is still true."""
         try:
+            await self.look()
             async with asyncio.TaskGroup() as tasks:
                 work = [tasks.create_task(one) for one in (self._listen(), self._judge_forever(), self._estimate_forever())]
                 while True:
@@ -151,7 +152,7 @@ class Crossing:
     # What follows from them
 
     async def _judge_forever(self) -> None:
-        looked = -MARKETS
+        looked = time.monotonic()
         while True:
             if time.monotonic() - looked >= MARKETS:
                 try:

@@ -116,7 +116,7 @@ def lend_simulated_keys() -> None:
         key = demo_credentials(exchange_id)
         row = UserExchange(user=superuser, exchange_id=exchange_id, api_key=key.key, api_secret=key.secret, api_passphrase=key.passphrase)
         row.is_default = not UserExchange.objects.filter(user=superuser, is_default=True).exists() and exchange_id == BUYS_ON
-        row.key_stored()
+        row.key_stored(there=True)
         row.save()
 
 

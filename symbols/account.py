@@ -65,7 +65,7 @@ def key_store(*, user: User, exchange: Exchange, key: str, secret: str, passphra
     """Store a read-only key, encrypted, and try it at once. Says what the exchange made of it, or why it has to wait."""
     row, _ = UserExchange.objects.get_or_create(user=user, exchange=exchange)
     row.api_key, row.api_secret, row.api_passphrase = key.strip(), secret.strip(), passphrase.strip()
-    row.key_stored()
+    row.key_stored(there=True)
     row.save(update_fields=["api_key", "api_secret", "api_passphrase", "key_state", "key_error", "key_checked_at"])
     answer = positions_sync(user=user, exchange=exchange)
     failed = exchanges_of(user).filter(exchange=exchange).exclude(key_error="").first()
@@ -79,7 +79,7 @@ def key_clear(*, user: User, exchange: Exchange) -> bool:
         return False
     with transaction.atomic():
         row.api_key = row.api_secret = row.api_passphrase = ""
-        row.key_stored()
+        row.key_stored(there=False)
         row.save(update_fields=["api_key", "api_secret", "api_passphrase", "key_state", "key_error", "key_checked_at"])
         Position.objects.filter(user=user, exchange=exchange, by_hand=False).delete()
     pool_changed(exchange_ids=[exchange.pk], by=user.get_username())

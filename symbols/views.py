@@ -11,10 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django.views.decorators.debug import sensitive_post_parameters
 
-from exchanges.models import Exchange, UserExchange
+from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.services import exchange_get
 from symbols import account
 from symbols.forms import KeyForm, PreferencesForm, UseForm
@@ -23,9 +24,15 @@ MAY_STORE_KEYS = "exchanges.change_userexchange"
 
 
 def preferences(request: HttpRequest) -> dict[str, Any]:
-    """For the frame of every page: theme, palette and time zone of who is logged in."""
-    user = getattr(request, "user", None)
-    return {"preferences": account.preferences_of(user) if user is not None and user.is_authenticated else None}
+    """For the frame of every page: theme, palette and time zone of who is logged in. Asked for once a request, and only where it shows."""
+
+    def read() -> Preferences | None:
+        user = getattr(request, "user", None)
+        return account.preferences_of(user) if user is not None and user.is_authenticated else None
+
+    if not hasattr(request, "_preferences"):
+        request._preferences = SimpleLazyObject(read)  # type: ignore[attr-defined]
+    return {"preferences": request._preferences}  # type: ignore[attr-defined]
 
 
 @permission_required("symbols.view_symbol", raise_exception=True)

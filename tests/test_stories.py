@@ -219,6 +219,17 @@ async def test_mike_and_kaia(redis_url: str, process_environment: dict[str, str]
         prices = {(one["exchange_id"], one["symbol"]): one["price"] for one in kaia.of("ticker")}
         assert prices[COINBASE_ID, "BTC-USD"] == pytest.approx(prices[BINANCE_ID, "BTCUSDT"], rel=0.02)
 
+        # "I want to buy on Binance when Coinbase signal fires": the alert carries Binance's price, how far it is, and its own trade page.
+        offers = {one["uid"]: offer for one in btc for offer in one["elsewhere"] if offer["exchange_id"] == BINANCE_ID}
+        assert set(offers) == {one["uid"] for one in btc}
+        for one in btc:
+            offer = offers[one["uid"]]
+            assert (offer["symbol"], offer["identity"]) == ("BTCUSDT", "same")
+            assert offer["spread_bps"] == pytest.approx((offer["price"] / one["price"] - 1) * 10_000)
+            assert offer["trade_url"] == "https://www.binance.com/en/trade/BTC_USDT?type=spot"
+        terms = {one["exchange_id"]: one for one in account["settings"]["terms"]}
+        assert (terms[COINBASE_ID]["taker_fee"], terms[BINANCE_ID]["taker_fee"]) == (0.012, 0.001)
+
         # DATA-04: the shared keys first, then the user's own; and nobody else's.
         band = await db(Symbol.objects.get)(exchange_id=COINBASE_ID, symbol="BAND-USD")
         for trader, keeper in ((mike, mike.user.pk), (kaia, None)):

@@ -261,7 +261,7 @@ def row() -> UserExchange:
 
 
 def posted(row: UserExchange, **changes: object) -> dict[str, object]:
-    return {"user": row.user_id, "exchange": row.exchange_id, "is_default": "on", "watch": "on", **changes}
+    return {"user": row.user_id, "exchange": row.exchange_id, "is_default": "on", "watch": "on", "share_overflow": "on", **changes}
 
 
 def secrets_of(row: UserExchange) -> tuple[str, str, str]:

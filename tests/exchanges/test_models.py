@@ -62,10 +62,10 @@ def test_the_fees_and_limits_of_the_other_seeded_rows():
     rows = Exchange.objects.exclude(pk="binance").values_list("pk", "maker_fee", "taker_fee", "limits", "top_n")
     simulated = {"rest_weight_per_minute": 60_000, "rest_burst": 1000}
     assert sorted(rows) == [
-        ("binance-sandbox", Decimal("0.001"), Decimal("0.001"), simulated, 24),
+        ("binance-sandbox", Decimal("0.001"), Decimal("0.001"), simulated, 20),
         ("binance-us", Decimal("0.001"), Decimal("0.001"), {"rest_weight_per_minute": 1200}, 50),
         ("coinbase", Decimal("0.006"), Decimal("0.012"), {"messages_per_second": 8}, 50),
-        ("coinbase-sandbox", Decimal("0.006"), Decimal("0.012"), simulated, 24),
+        ("coinbase-sandbox", Decimal("0.006"), Decimal("0.012"), simulated, 20),
         ("kraken", Decimal("0.0025"), Decimal("0.004"), {"rest_weight_per_minute": 60, "rest_burst": 1}, 50),
     ]
 

@@ -93,7 +93,7 @@ async def test_unknown_paths_are_told_what_there_is(bench: Bench) -> None:
     answer = await bench.http.get(bench.sandbox.control_url.replace("/control", "/kraken-sandbox/0/public/Time"))
     assert (answer.status_code, answer.json()["error"]) == (
         404,
-        "unknown path; served here: /control, /coinbase-sandbox, /binance-sandbox",
+        "unknown path; served here: /control, /coingecko, /coinbase-sandbox, /binance-sandbox",
     )
     assert (await _control(bench, "GET", "/gremlins")).status_code == 404
 
