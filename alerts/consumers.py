@@ -1,4 +1,7 @@
-"""The browser's socket: authenticate, subscribe, snapshot, relay, close. What it says is in alerts/payloads.py."""
+"""A client's socket: authenticate, subscribe, snapshot, relay, close. What is said on it is in alerts/payloads.py.
+
+A page says ``hello``, and hears all its user may. Any client may ``subscribe`` to channels instead, or besides, and hears those.
+"""
 
 import asyncio
 import logging
@@ -11,10 +14,13 @@ from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from alerts import snapshot
+from alerts import snapshot, subscriptions
 from alerts.feedhub import hub
 from alerts.outbox import Outbox, Overflow
+from alerts.payloads import MissedMessage, RefusedMessage, SubscribedMessage
 from alerts.snapshot import Viewer
+from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
+from exchanges.status import now_ms
 from livermore import bus, keys
 from livermore.db import db
 
@@ -28,6 +34,8 @@ CHECK_EVERY = 30.0
 """Seconds between two looks at the session behind an open socket."""
 SLOW_FOR = 30.0
 """Seconds a page may stay behind before its socket is closed."""
+READ_AGAIN = 1.0
+"""Seconds for which an exchange that is not among a user's stays so: it is not looked up for every message that names it."""
 
 
 class Position(msgspec.Struct):
@@ -36,26 +44,48 @@ class Position(msgspec.Struct):
 
 
 class Said(msgspec.Struct):
-    """What a page may say: ``hello`` with what it has, or ``ack`` of a frame."""
+    """``hello`` of a page with what it has, ``ack`` of a frame; or a request, which is read anew."""
 
     type: str
     v: int = 1
     resume: dict[str, Position] = {}
     n: int = 0
+    snapshot: bool = True
 
 
+class Kind(msgspec.Struct):
+    type: str
+
+
+class Alert(msgspec.Struct):
+    """What of an alert decides who hears it."""
+
+    type: str
+    source_exchange_id: str = ""
+    symbol: str = ""
+    shared: bool = False
+
+
+_decode_kind = msgspec.json.Decoder(Kind).decode
 _decode = msgspec.json.Decoder(Said).decode
+_decode_alert = msgspec.json.Decoder(Alert).decode
 _HELLO_AGAIN = msgspec.json.encode({"type": "positions", "at": 0, "top": {}, "states": {}, "resync": True})
 
 
 class FeedConsumer(AsyncWebsocketConsumer):
-    """One page. It needs no channel layer: it listens through the relay of this process."""
+    """One client. It needs no channel layer: it listens through the relay of this process."""
 
     channel_layer_alias = None
 
     async def connect(self) -> None:
         self.outbox = Outbox()
         self.viewer = Viewer(0, ())
+        self.greeted = False
+        self.subscriptions = Subscriptions()
+        self._allowance = Allowance(subscriptions.MESSAGES_PER_SECOND)
+        self._heard: set[str] = set()
+        self._read_at = float("-inf")
+        self._refresher: asyncio.Task[None] | None = None
         self._owed = asyncio.Event()
         self._greeting = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
@@ -83,9 +113,39 @@ class FeedConsumer(AsyncWebsocketConsumer):
             if not await db(user.has_perm)(RIGHT):
                 await self.close(FORBIDDEN)
                 return
-            viewer, _ = await db(snapshot.read_viewer)(user.pk)
-            if viewer != self.viewer:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        """What this user may see has changed, or may have: what is asked for beyond it ends, and a page says hello again."""
+        async with self._greeting:
+            before = self.viewer
+            await self._read_viewer()
+            if self.viewer == before or not (self.greeted or self.subscriptions):
+                return
+            if self.subscriptions.keep(self.viewer.exchange_ids):
+                self.send_soon(self._subscribed(None))
+            await self._listen()
+            if self.greeted:
                 self._ask_for_hello()
+
+    async def _read_viewer(self) -> msgspec.Raw:
+        """Returns the user's account message, encoded."""
+        self.viewer, account = await db(snapshot.read_viewer)(self.viewer.user_id)
+        self._read_at = time.monotonic()
+        return msgspec.Raw(msgspec.json.encode(account))
+
+    async def _listen(self) -> None:
+        """Have the relay deliver what is wanted now, and no more; it is confirmed by then, or Redis is away."""
+        wanted = self.subscriptions.redis_patterns()
+        if self.greeted:
+            wanted |= _patterns(self.viewer)
+        if wanted:
+            # A user's own channels follow from the session, and from nothing a client says.
+            wanted |= {keys.channel_user_alerts(self.viewer.user_id), keys.channel_user_account(self.viewer.user_id)}
+        gone, self._heard = self._heard - wanted, wanted
+        await bus.relay().unsubscribe(self, gone)
+        await bus.relay().subscribe(self, wanted)
+        hub().join(self)
 
     async def _current_user(self) -> Any:
         """Who the session belongs to now, as the database has it."""
@@ -93,66 +153,141 @@ class FeedConsumer(AsyncWebsocketConsumer):
         return await get_user({"session": store})
 
     async def disconnect(self, code: int) -> None:
+        for task in (self._flusher, self._checker, self._refresher):
+            if task is not None:
+                task.cancel()  # first: none of them may subscribe again
         hub().leave(self)
         await bus.relay().unsubscribe(self)
-        for task in (self._flusher, self._checker):
-            if task is not None:
-                task.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
             if text_data is None or len(text_data) > LARGEST_MESSAGE:
                 raise ValueError("a text message of at most 16 kB is wanted")
-            said = _decode(text_data)
+            kind = _decode_kind(text_data).type
+            said = None if kind in {"subscribe", "unsubscribe"} else _decode(text_data)
         except (ValueError, RecursionError) as error:
-            log.info("a page said something unreadable: %s", error)
+            log.info("a client said something unreadable: %s", error)
             await self.close(BAD_MESSAGE)
             return
-        if self._flusher is None:
+        if self._flusher is None or self._flusher.done():
             return
-        match said.type:
-            case "hello" if said.v == snapshot.VERSION:
-                await self._hello({name: {"epoch": have.epoch, "id": have.id} for name, have in said.resume.items()})
-            case "ack":
-                self.outbox.acknowledge(said.n)
-                self._owed.set()
-            case _:
-                await self.close(BAD_MESSAGE)
+        if said is not None and said.type == "ack":
+            self.outbox.acknowledge(said.n)
+            self._owed.set()
+        elif not self._allowance.take(time.monotonic()):
+            await self._stop_asking(text_data)
+        elif said is None:
+            await self._answer(text_data)
+        elif said.type == "hello" and said.v == snapshot.VERSION:
+            resume: snapshot.Resume = {name: {"epoch": have.epoch, "id": have.id} for name, have in said.resume.items()}
+            await self._hello(resume, wanted=said.snapshot)
+        else:
+            await self.close(BAD_MESSAGE)
 
-    async def _hello(self, resume: snapshot.Resume) -> None:
+    async def _hello(self, resume: snapshot.Resume, *, wanted: bool) -> None:
         """Subscribe first, read the snapshot second; what comes in between is held and follows it."""
         async with self._greeting:
             self.outbox.held = True
-            viewer, account = await db(snapshot.read_viewer)(self.viewer.user_id)
-            if viewer[1:3] != self.viewer[1:3]:  # exchanges, or moves
-                await bus.relay().unsubscribe(self)
-            self.viewer = viewer
-            await bus.relay().subscribe(self, _patterns(viewer))
-            hub().join(self)
-            message = await hub().snapshot(viewer, resume)
-            self.outbox.put_first(message)
-            self.outbox.put_first(msgspec.json.encode(account))
+            account = await self._read_viewer()
+            self.greeted = True
+            if self.subscriptions.keep(self.viewer.exchange_ids):
+                self.send_soon(self._subscribed(None))
+            await self._listen()
+            if wanted:
+                self.outbox.put_first(await hub().snapshot(self.viewer, resume))
+            else:
+                await hub().look_at_tiers()
+            self.outbox.put_first(bytes(account))
             self.outbox.held = False
             self._owed.set()
+
+    async def _answer(self, text: str) -> None:
+        """Carry a request out, whole or not at all."""
+        try:
+            request = subscriptions.read(text)
+            async with self._greeting:
+                if request.type == "subscribe":
+                    await self._subscribe(request)
+                else:
+                    self.subscriptions.remove(request)
+                await self._listen()
+            self.send_soon(self._subscribed(request.id))
+        except Refused as refused:
+            self.send_soon(_refused(text, str(refused)))
+        self.outbox.held = False
+
+    async def _subscribe(self, request: subscriptions.Request) -> None:
+        if not (self.greeted or self.subscriptions):
+            await hub().look_at_tiers()  # from now on the hub does
+        try:
+            self.subscriptions.add(request, self.viewer.exchange_ids)
+        except Refused:
+            if time.monotonic() - self._read_at < READ_AGAIN:
+                raise
+            await self._read_viewer()
+            self.subscriptions.add(request, self.viewer.exchange_ids)
+
+    def _subscribed(self, request_id: int | None) -> bytes:
+        message: SubscribedMessage = {"type": "subscribed", "id": request_id, "channels": self.subscriptions.channels}
+        return msgspec.json.encode(message)
+
+    async def _stop_asking(self, text: str) -> None:
+        """Somebody asks faster than it could read the answers."""
+        self.send_soon(_refused(text, f"more than {subscriptions.MESSAGES_PER_SECOND} messages a second: put several channels into one"))
+        if self._flusher is not None:
+            self._flusher.cancel()
+        frame = self.outbox.frame()
+        if frame is not None:
+            await self.send(text_data=frame.decode())
+        await self.close(TOO_SLOW)
 
     def deliver(self, channel: str, data: bytes) -> None:
         """Take a message of the relay."""
         try:
-            kind, *names = keys.parse_channel(channel)
+            address = subscriptions.delivered(channel)
         except ValueError:
             return
-        if kind in {"ticker", "candle"}:
-            if self._sees((names[0], names[1])):
-                self.outbox.put_latest((kind, *names), data)
+        kind, exchange_id, symbol, _ = address
+        if kind == "account":
+            self._own_changed()
+        elif kind == "user":
+            self._take_own(data)
+        elif kind in {"ticker", "candle"}:
+            if self._wants(address) and self._sees((exchange_id, symbol)):
+                self.outbox.put_latest(address, data)
                 self._owed.set()
-        elif kind == "account":
-            self._ask_for_hello()
-        elif kind == "lifecycle" and b'"symbol:state"' in data and not self._sees((names[0], msgspec.json.decode(data)["symbol"])):
-            pass
-        else:
-            if kind == "lifecycle" and b'"symbols:changed"' in data:
-                hub().rows_changed(names[0])
+        elif kind == "lifecycle":
+            self._take_lifecycle(address, data)
+        elif self._wants(address):
             self.send_soon(data)
+
+    def _wants(self, address: Address) -> bool:
+        """A page hears all of the exchanges its user watches, alerts of them from the channel of the whole exchange."""
+        if self.greeted and address.exchange_id in self.viewer.exchange_ids:
+            return address.kind != "alerts" or not address.symbol
+        return self.subscriptions.wants(address)
+
+    def _take_lifecycle(self, address: Address, data: bytes) -> None:
+        if b'"symbols:changed"' in data:
+            hub().rows_changed(address.exchange_id)
+        if not self._wants(address):
+            return
+        if b'"symbol:state"' not in data or self._sees((address.exchange_id, msgspec.json.decode(data)["symbol"])):
+            self.send_soon(data)
+
+    def _take_own(self, data: bytes) -> None:
+        """What is for this user alone. Without a hello only alerts that are asked for, and that do not come to everybody as well."""
+        if not self.greeted:
+            alert = _decode_alert(data)
+            if alert.type != "alert" or alert.shared or not self.subscriptions.wants_alert(alert.source_exchange_id, alert.symbol):
+                return
+        self.send_soon(data)
+
+    def _own_changed(self) -> None:
+        if self.greeted:
+            self._ask_for_hello()
+        if self.subscriptions and (self._refresher is None or self._refresher.done()):
+            self._refresher = asyncio.create_task(self._refresh())
 
     def _ask_for_hello(self) -> None:
         """What this user may see, or set, has changed: the page says hello again, with what it has, and gets the rest."""
@@ -175,6 +310,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     def link_changed(self, up: bool) -> None:
         hub().link_changed(up)
+        if up and not self.greeted and self.subscriptions:
+            message: MissedMessage = {"type": "missed", "at": now_ms(), "reason": "the server had lost Redis"}
+            self.send_soon(msgspec.json.encode(message))
 
     def _give_up(self) -> None:
         if self._flusher is not None and not self._flusher.done():
@@ -202,16 +340,21 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 return
 
 
-def _patterns(viewer: Viewer) -> list[str]:
-    """What a page hears: its exchanges, and its user's own channels, which follow from the session and from nothing the page says."""
-    patterns = [keys.channel_user_alerts(viewer.user_id), keys.channel_user_account(viewer.user_id)]
+def _patterns(viewer: Viewer) -> set[str]:
+    """What a page hears of its exchanges."""
+    patterns = set()
     for exchange_id in viewer.exchange_ids:
-        patterns += [
+        patterns |= {
             keys.channel_alerts(exchange_id),
             keys.channel_lifecycle(exchange_id),
             keys.channel_ticker(exchange_id, "*"),
             keys.channel_candle_close(exchange_id, "*", "*"),
-        ]
+        }
         if viewer.moves_for and viewer.moves_for != exchange_id:
-            patterns.append(keys.channel_moves(exchange_id, viewer.moves_for))
+            patterns.add(keys.channel_moves(exchange_id, viewer.moves_for))
     return patterns
+
+
+def _refused(text: str, reason: str) -> bytes:
+    message: RefusedMessage = {"type": "refused", "id": subscriptions.id_of(text), "reason": reason}
+    return msgspec.json.encode(message)

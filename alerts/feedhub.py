@@ -30,6 +30,8 @@ POSITIONS_EVERY = 5
 
 class Socket(Protocol):
     viewer: Viewer
+    greeted: bool
+    """Whether it is a page, which said hello: others get nothing of the hub's own."""
 
     def send_soon(self, data: bytes, key: object = None) -> None: ...
 
@@ -53,6 +55,14 @@ class FeedHub:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="feed hub")
 
+    async def look_at_tiers(self) -> None:
+        """For a socket that begins to listen: whose markets are whose."""
+        self.overflow = await db(snapshot.overflow_markets)()
+
+    @property
+    def _pages(self) -> list[Socket]:
+        return [socket for socket in self._sockets if socket.greeted]
+
     def leave(self, socket: Socket) -> None:
         self._sockets.discard(socket)
 
@@ -67,11 +77,11 @@ class FeedHub:
         """The relay lost Redis, or has it back: then messages were missed, and every page asks again for what it lacks."""
         self._resync |= up
         if self._task is not None and not up:
-            self._say_positions({}, {exchange_id: "offline" for socket in self._sockets for exchange_id in socket.viewer.exchange_ids})
+            self._say_positions({}, {exchange_id: "offline" for socket in self._pages for exchange_id in socket.viewer.exchange_ids})
 
     async def snapshot(self, viewer: Viewer, resume: snapshot.Resume) -> bytes:
         """A snapshot as JSON. One that begins now and resumes nothing is shared by all who may see the same and ask before it begins."""
-        self.overflow = await db(snapshot.overflow_markets)()
+        await self.look_at_tiers()
         if resume:
             return msgspec.json.encode(await snapshot.read_snapshot(self._redis, viewer, resume))
         same = (viewer.exchange_ids, viewer.scope)
@@ -99,9 +109,9 @@ class FeedHub:
         self._cards.clear()
 
     async def _look(self, *, full: bool) -> None:
-        exchange_ids = sorted({exchange_id for socket in self._sockets for exchange_id in socket.viewer.exchange_ids})
+        exchange_ids = sorted({exchange_id for socket in self._pages for exchange_id in socket.viewer.exchange_ids})
         if full or self._changed:
-            self.overflow = await db(snapshot.overflow_markets)()
+            await self.look_at_tiers()
         cards = await snapshot.read_cards(self._redis, exchange_ids)
         for card in cards:
             before = self._cards.get(card["exchange_id"])
@@ -114,6 +124,7 @@ class FeedHub:
             elif card["exchange_id"] in self._changed:
                 self._changed.discard(card["exchange_id"])
                 await self._send_rows(card)
+        self._changed.intersection_update(exchange_ids)
         self._cards = {card["exchange_id"]: card for card in cards}
         if full or self._resync:
             top = await snapshot.read_positions(exchange_ids)
@@ -127,7 +138,7 @@ class FeedHub:
     async def _send_rows(self, card: ExchangeCard) -> None:
         with suppress(*FAILURES):
             exchange_id = card["exchange_id"]
-            listening = [socket for socket in list(self._sockets) if exchange_id in socket.viewer.exchange_ids]
+            listening = [socket for socket in self._pages if exchange_id in socket.viewer.exchange_ids]
             rows = await snapshot.read_rows(self._redis, [card], {market for socket in listening for market in socket.viewer.own})
             encoded: dict[frozenset[Market], bytes] = {}
             for socket in listening:
@@ -139,14 +150,14 @@ class FeedHub:
 
     def _send(self, exchange_id: str, message: dict[str, Any], key: object) -> None:
         data = msgspec.json.encode(message)
-        for socket in list(self._sockets):
+        for socket in self._pages:
             if exchange_id in socket.viewer.exchange_ids:
                 socket.send_soon(data, key)
 
     def _say_positions(self, top: dict[str, Any], states: dict[str, str], *, resync: bool = False) -> None:
         """To each set of exchanges its own, encoded once."""
         encoded: dict[tuple[str, ...], bytes] = {}
-        for socket in list(self._sockets):
+        for socket in self._pages:
             names = socket.viewer.exchange_ids
             if names not in encoded:
                 encoded[names] = msgspec.json.encode(_positions(names, top, states, resync))

@@ -1,4 +1,4 @@
-"""All that a browser (or any client of /ws/feed/) receives. docs/websocket-contract.md says it in prose.
+"""All that a browser (or any client of /ws/feed/) receives, and may say. docs/websocket-contract.md says it in prose.
 
 A websocket frame is ``{"n": frame number, "m": [message, …]}``; each message has a ``type``. Times are integer milliseconds UTC.
 """
@@ -300,6 +300,33 @@ class PositionsMessage(TypedDict):
     states: dict[str, str]
 
 
+class SubscribedMessage(TypedDict):
+    """The answer to a ``subscribe`` or ``unsubscribe`` that was carried out: the whole set as it is now.
+
+    ``id``: that of the request; None where the request had none, or the set changed because the user no longer watches an exchange.
+    """
+
+    type: Literal["subscribed"]
+    id: int | None
+    channels: list[str]
+
+
+class RefusedMessage(TypedDict):
+    """The answer to one that was not, and changed nothing: ``reason`` says what to do."""
+
+    type: Literal["refused"]
+    id: int | None
+    reason: str
+
+
+class MissedMessage(TypedDict):
+    """To a socket that only subscribed: messages may have been missed on the way to it before this one."""
+
+    type: Literal["missed"]
+    at: int
+    reason: str
+
+
 Message = (
     SnapshotMessage
     | AlertMessage
@@ -312,4 +339,48 @@ Message = (
     | PositionsMessage
     | AccountMessage
     | MoveMessage
+    | SubscribedMessage
+    | RefusedMessage
+    | MissedMessage
 )
+
+
+class HelloRequest(TypedDict):
+    """What a page says first, and whenever it may lack something. ``resume``: the last alert it has, per exchange."""
+
+    type: Literal["hello"]
+    v: NotRequired[int]
+    resume: NotRequired[dict[str, Position]]
+    snapshot: NotRequired[bool]
+    """False: no snapshot is wanted."""
+
+
+class AckRequest(TypedDict):
+    """Every frame up to number ``n`` has arrived."""
+
+    type: Literal["ack"]
+    n: int
+
+
+class ChannelsRequest(TypedDict):
+    """``channels`` by name, those of ``exchange`` by parts, or both."""
+
+    v: NotRequired[int]
+    id: NotRequired[int | None]
+    channels: NotRequired[list[str]]
+    exchange: NotRequired[str]
+    symbols: NotRequired[list[str]]
+    timeframes: NotRequired[list[str]]
+    """Of candles: alerts and prices have none in their names."""
+    kinds: NotRequired[list[Literal["alerts", "ticker", "candle", "lifecycle"]]]
+
+
+class SubscribeRequest(ChannelsRequest):
+    type: Literal["subscribe"]
+
+
+class UnsubscribeRequest(ChannelsRequest):
+    type: Literal["unsubscribe"]
+
+
+Said = HelloRequest | AckRequest | SubscribeRequest | UnsubscribeRequest

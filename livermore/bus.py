@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -19,6 +20,8 @@ import redis.asyncio
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from livermore.follow import Follower
 
 log = logging.getLogger(__name__)
 
@@ -64,40 +67,45 @@ class Relay:
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._pubsub: redis.asyncio.client.PubSub | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
+        self._confirmed: set[str] = set()
+        self._confirmation = asyncio.Event()
         self.up = False
         self._lost = False
 
     async def subscribe(self, listener: Listener, patterns: Iterable[str]) -> bool:
         """Deliver channels that match ``patterns`` (as PSUBSCRIBE reads them). True once Redis confirmed it; False while it is away."""
-        fresh = []
-        for pattern in patterns:
-            if pattern not in self._listeners:
-                fresh.append(pattern)
+        wanted = set(patterns)
+        fresh = wanted - self._listeners.keys()
+        for pattern in wanted:
             self._listeners.setdefault(pattern, {})[listener] = None
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="relay")
-        elif fresh and self._pubsub is not None and self.up:
+        elif fresh and self._pubsub is not None:
             try:
                 await self._pubsub.psubscribe(*fresh)
             except FAILURES:
                 return False
         try:
             async with asyncio.timeout(2.0):
-                await self._ready.wait()
+                while not wanted <= self._confirmed:
+                    await self._confirmation.wait()
         except TimeoutError:
             return False
         return self.up
 
-    async def unsubscribe(self, listener: Listener) -> None:
-        """Forget a listener."""
+    async def unsubscribe(self, listener: Listener, patterns: Iterable[str] | None = None) -> None:
+        """Deliver ``patterns`` no more, and nothing at all where they are not named."""
         empty = []
-        for pattern, listeners in list(self._listeners.items()):
-            listeners.pop(listener, None)
+        for pattern in list(self._listeners) if patterns is None else patterns:
+            listeners = self._listeners.get(pattern, {})
+            if listener not in listeners:
+                continue
+            del listeners[listener]
             if not listeners:
                 del self._listeners[pattern]
+                self._confirmed.discard(pattern)
                 empty.append(pattern)
-        if empty and self._pubsub is not None and self.up:
+        if empty and self._pubsub is not None:
             try:
                 await self._pubsub.punsubscribe(*empty)
             except FAILURES:
@@ -126,7 +134,11 @@ class Relay:
         client = redis.asyncio.Redis.from_url(settings.REDIS_URL, **_OPTIONS, retry=redis.asyncio.retry.Retry(NoBackoff(), 0))
         pubsub = client.pubsub()
         try:
-            await pubsub.psubscribe(*self._listeners or ["channel:none"])
+            asked = {"channel:none", *self._listeners}
+            await pubsub.psubscribe(*asked)  # in one command: once the first is confirmed, all stand
+            while missing := self._listeners.keys() - asked:  # somebody may come while we ask
+                await pubsub.psubscribe(*missing)
+                asked |= missing
             self._pubsub = pubsub
             heard = time.monotonic()
             while True:
@@ -148,18 +160,27 @@ class Relay:
         if message["type"] == "pmessage":
             channel = message["channel"].decode()
             for listener in list(self._listeners.get(message["pattern"].decode(), ())):
-                listener.deliver(channel, message["data"])
-        elif message["type"] == "psubscribe" and not self.up:
-            self._say(up=True)
+                try:
+                    listener.deliver(channel, message["data"])
+                except Exception:  # the others hear on
+                    log.exception("a listener stumbled over a message of %s", channel)
+        elif message["type"] == "psubscribe":
+            self._confirm(message["channel"].decode())
+        elif message["type"] == "punsubscribe":
+            self._confirmed.discard(message["channel"].decode())
+
+    def _confirm(self, pattern: str) -> None:
+        self._confirmed.add(pattern)
+        self._confirmation.set()
+        self._confirmation = asyncio.Event()
+        self._say(up=True)
 
     def _say(self, *, up: bool) -> None:
         if self.up == up:
             return
         self.up = up
-        if up:
-            self._ready.set()
-        else:
-            self._ready.clear()
+        if not up:
+            self._confirmed.clear()
         if up and not self._lost:
             return  # the first time: nobody has missed anything
         self._lost = not up
@@ -176,3 +197,20 @@ def relay() -> Relay:
     if loop not in _relays:
         _relays[loop] = Relay()
     return _relays[loop]
+
+
+@asynccontextmanager
+async def following(patterns: Collection[str], most: int = 1024) -> AsyncIterator[Follower]:
+    """Hear what others publish: ``async for channel, message in messages``, through the relay of this process.
+
+    ``patterns`` as PSUBSCRIBE reads them, spelled by ``livermore.keys``; raises ValueError where one lies within another. A message is the
+    decoded JSON object. Prices are conflated per channel; of anything else ``most`` may wait. Where something was missed, because Redis was
+    away or the reader did not keep up, ``("", {"type": "missed", "at": …, "reason": …})`` comes before what follows: read again what you
+    rely on. Redis need not be there at the start.
+    """
+    follower = Follower(patterns, most)
+    try:
+        await relay().subscribe(follower, patterns)
+        yield follower
+    finally:
+        await relay().unsubscribe(follower)
