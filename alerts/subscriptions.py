@@ -205,10 +205,6 @@ class Subscriptions:
         """The whole set, in the order in which it was asked for."""
         return [name(address) for address in self._wanted]
 
-    @property
-    def exchange_ids(self) -> set[str]:
-        return {address.exchange_id for address in self._wanted}
-
     def add(self, request: Request, exchange_ids: Collection[str]) -> None:
         """Add what a request names, of the exchanges that this user watches. Raises Refused, and then nothing has changed."""
         named = _named(request)

@@ -3,6 +3,7 @@
 Every write reaches the running connectors and the user's open pages at once.
 """
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -43,14 +44,28 @@ def exchanges_of(user: User) -> QuerySet[UserExchange]:
     return UserExchange.objects.filter(user=user, exchange__active=True).defer("api_key", "api_secret", "api_passphrase")
 
 
-def exchange_set(*, user: User, exchange: Exchange, watch: bool | None = None, own: bool | None = None, share: bool | None = None) -> None:
-    """Set whether a user watches an exchange, buys there, and shares signals of it; None leaves a value as it is."""
+PUBLISHED = Decimal(-1)
+"""In place of a fee of one's own: the exchange's published one."""
+
+
+def exchange_set(
+    *,
+    user: User,
+    exchange: Exchange,
+    watch: bool | None = None,
+    own: bool | None = None,
+    share: bool | None = None,
+    taker_fee: Decimal | None = None,
+) -> None:
+    """Set whether a user watches an exchange, buys there and at what fee, and shares signals of it; None leaves a value as it is."""
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
         if own:
             UserExchange.objects.filter(user=user, is_default=True).exclude(exchange=exchange).update(is_default=False)
         changes = {"watch": watch, "is_default": own, "share_overflow": share}
-        given = {name: value for name, value in changes.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if taker_fee is not None:
+            given["taker_fee"] = None if taker_fee == PUBLISHED else taker_fee
         UserExchange.objects.update_or_create(user=user, exchange=exchange, defaults=given)
     wanted = (
         UserSymbol.objects.filter(user=user, symbol__exchange=exchange).exists()

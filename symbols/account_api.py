@@ -25,7 +25,7 @@ class SettingsSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Preferences
-        fields = ["region", "time_zone", "timeframes", "minimum_position_value", "theme", "palette"]
+        fields = ["region", "time_zone", "timeframes", "minimum_position_value", "show_moves", "theme", "palette"]
 
 
 class SettingsView(APIView):
@@ -56,6 +56,10 @@ class OwnExchangeSerializer(serializers.Serializer):
     watch = serializers.BooleanField()
     own = serializers.BooleanField(help_text="Where you buy: at most one.")
     share = serializers.BooleanField(help_text="Your signals outside Tier 1 go to everybody who watches this exchange, without your name.")
+    taker_fee = serializers.DecimalField(
+        max_digits=7, decimal_places=6, allow_null=True, help_text="Yours, as a share: 0.001 is 0.1 %. Null: the published one."
+    )
+    published_taker_fee = serializers.DecimalField(max_digits=7, decimal_places=6)
     key_state = serializers.CharField(help_text="none, unchecked, works or failed")
     key_error = serializers.CharField(help_text="Why it does not work, and the fix.")
     key_checked_at = serializers.IntegerField(allow_null=True, help_text="Milliseconds UTC.")
@@ -65,6 +69,9 @@ class OwnExchangeChangeSerializer(serializers.Serializer):
     watch = serializers.BooleanField(required=False)
     own = serializers.BooleanField(required=False)
     share = serializers.BooleanField(required=False)
+    taker_fee = serializers.DecimalField(
+        max_digits=7, decimal_places=6, min_value=0, max_value=1, required=False, allow_null=True, help_text="Null: the published one."
+    )
 
 
 class OwnExchangeViewSet(viewsets.GenericViewSet):
@@ -88,7 +95,10 @@ class OwnExchangeViewSet(viewsets.GenericViewSet):
         exchange = exchange_or_404(exchange_id)
         changes = OwnExchangeChangeSerializer(data=request.data)
         changes.is_valid(raise_exception=True)
-        account.exchange_set(user=request.user, exchange=exchange, **changes.validated_data)
+        wanted = changes.validated_data
+        if "taker_fee" in wanted and wanted["taker_fee"] is None:
+            wanted = {**wanted, "taker_fee": account.PUBLISHED}
+        account.exchange_set(user=request.user, exchange=exchange, **wanted)
         return Response(_shown(exchange, account.exchanges_of(request.user).get(exchange=exchange)))
 
 
@@ -100,6 +110,8 @@ def _shown(exchange: Exchange, row: UserExchange | None) -> dict[str, Any]:
             "watch": row.watch,
             "own": row.is_default,
             "share": row.share_overflow,
+            "taker_fee": row.taker_fee,
+            "published_taker_fee": exchange.taker_fee,
             "key_state": row.key_state,
             "key_error": row.key_error,
             "key_checked_at": row.key_checked_at,

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.forms import ModelForm
@@ -17,7 +18,15 @@ from unfold.decorators import display
 
 from exchanges.admin import OwnRows, exchange_label
 from symbols.models import Coin, Policy, PoolChange, Position, Symbol, UserSymbol
-from symbols.services import symbols_set_policy
+from symbols.services import OTHER_WORLD, symbol_set_coin, symbols_set_policy
+
+
+class SymbolForm(ModelForm):
+    def clean_coin(self) -> Coin | None:
+        coin: Coin | None = self.cleaned_data["coin"]
+        if coin is not None and coin.simulated != self.instance.exchange.is_sandbox:
+            raise ValidationError(OTHER_WORLD)
+        return coin
 
 
 @admin.register(Symbol)
@@ -33,13 +42,15 @@ class SymbolAdmin(ModelAdmin):
     search_fields = ["symbol", "base"]
     ordering = ["exchange_id", F("rank").asc(nulls_last=True), "symbol"]
     actions = ["by_volume", "always", "never"]
+    form = SymbolForm
+    autocomplete_fields = ["coin"]
     radio_fields = {"policy": admin.HORIZONTAL}
     fieldsets = [
-        (None, {"fields": ["symbol", "exchange", "policy"]}),
+        (None, {"fields": ["symbol", "exchange", "policy", "coin", "coin_fixed"]}),
         ("As the exchange lists it", {"fields": ["base", "quote", "tradable", "status", "alias_of", "price_increment"]}),
         ("Market", {"fields": ["price", "volume_24h", "quote_volume_24h", "change_24h", "rank", "tier", "updated_at"]}),
     ]
-    readonly_fields = [field.name for field in Symbol._meta.fields if field.name not in {"id", "policy"}]
+    readonly_fields = [field.name for field in Symbol._meta.fields if field.name not in {"id", "policy", "coin"}]
 
     def view_on_site(self, symbol: Symbol) -> str:
         return reverse("symbol", args=[symbol.exchange_id, symbol.symbol])
@@ -50,7 +61,9 @@ class SymbolAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Symbol, form: ModelForm, change: bool) -> None:
         """Decide once the page's transaction is over: the connector reads the database when it is told."""
-        if form.has_changed():
+        if "coin" in form.changed_data:
+            symbol_set_coin(symbol=obj, coin=form.cleaned_data["coin"], by=request.user.get_username())
+        if "policy" in form.changed_data:
             transaction.on_commit(partial(self.decide, request, [obj.pk], obj.policy))
 
     def decide(self, request: HttpRequest, ids: list[int], policy: str) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, QuerySet
 from django_filters import BooleanFilter, NumberFilter
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from drf_spectacular.utils import extend_schema
@@ -26,6 +26,7 @@ from symbols.serializers import (
     AddSerializer,
     DecidedSerializer,
     EnterSerializer,
+    ListingSerializer,
     OutcomeSerializer,
     OwnSerializer,
     PolicySerializer,
@@ -126,6 +127,13 @@ class SymbolViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response(SymbolSerializer(with_live_prices([self.get_object()])[0]).data)
+
+    @extend_schema(responses=ListingSerializer(many=True))
+    @action(detail=False, pagination_class=None, filter_backends=[])
+    def listings(self, request: Request) -> Response:
+        """When each exchange last told its symbols; one that never did is not among them."""
+        rows = Symbol.objects.filter(exchange__active=True).values("exchange_id").annotate(listed_at=Max("updated_at"))
+        return Response(ListingSerializer(rows.order_by("exchange_id"), many=True).data)
 
     @extend_schema(request=PolicySerializer, responses=DecidedSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:

@@ -1,5 +1,6 @@
 """The forms of the settings page. What was typed stays on an error, but for secrets, which never come back."""
 
+from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -37,12 +38,18 @@ class PreferencesForm(forms.ModelForm):
         widget=forms.NumberInput(attrs={"class": "field", "step": "any", "inputmode": "decimal"}),
         help_text="What you hold of less value is dust: it is not watched for you.",
     )
+    show_moves = forms.BooleanField(
+        required=False,
+        label="Moves elsewhere",
+        widget=forms.CheckboxInput(),
+        help_text="Say when a coin moves on another exchange and the one where you buy has not followed yet.",
+    )
     theme = forms.ChoiceField(choices=Theme.choices, widget=forms.RadioSelect)
     palette = forms.ChoiceField(choices=Palette.choices, widget=forms.RadioSelect, label="Colours")
 
     class Meta:
         model = Preferences
-        fields = ["region", "time_zone", "timeframes", "minimum_position_value", "theme", "palette"]
+        fields = ["region", "time_zone", "timeframes", "minimum_position_value", "show_moves", "theme", "palette"]
 
     def clean_region(self) -> str:
         return self.cleaned_data["region"].strip().upper()
@@ -53,18 +60,40 @@ class UseForm(forms.Form):
 
     watch = forms.BooleanField(required=False)
     share = forms.BooleanField(required=False)
+    fee = forms.DecimalField(
+        required=False,
+        min_value=0,
+        max_value=100,
+        decimal_places=4,
+        widget=forms.NumberInput(attrs={"class": "field fee", "step": "any", "inputmode": "decimal", "form": "exchanges-form"}),
+        error_messages={"invalid": "A number of per cent is wanted, e.g. 0.075."},
+    )
 
     def __init__(self, exchange: Exchange, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, prefix=exchange.pk, **kwargs)
         for name, says in (("watch", "Watch"), ("share", "Share my signals of")):
             self.fields[name].widget.attrs["aria-label"] = f"{says} {exchange.name}"
+        published = f"{(exchange.taker_fee * 100).normalize():f}"
+        self.fields["fee"].widget.attrs |= {"aria-label": f"My taker fee on {exchange.name}, per cent", "placeholder": published}
+
+    def clean_fee(self) -> Decimal | None:
+        """The share of one, as it is stored; None: the published one."""
+        fee: Decimal | None = self.cleaned_data["fee"]
+        return None if fee is None else fee / 100
+
+
+class SecretTextarea(forms.Textarea):
+    """Room for a key of several lines, which the page never gets back."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
 
 
 class KeyForm(forms.Form):
     """A read-only key. It goes in and never comes out."""
 
     key = forms.CharField(label="Key", max_length=2_000, widget=forms.TextInput(attrs={**SECRET, "autocomplete": "off"}))
-    secret = forms.CharField(label="Secret", max_length=10_000, strip=True, widget=forms.Textarea(attrs={**SECRET, "rows": 3}))
+    secret = forms.CharField(label="Secret", max_length=10_000, strip=True, widget=SecretTextarea(attrs={**SECRET, "rows": 3}))
     passphrase = forms.CharField(
         label="Passphrase",
         required=False,

@@ -129,6 +129,13 @@ class VerdictsSerializer(serializers.Serializer):
     verdicts = VerdictSerializer(many=True)
 
 
+class ListingSerializer(serializers.Serializer):
+    """When an exchange last told its symbols."""
+
+    exchange_id = serializers.CharField()
+    listed_at = serializers.DateTimeField()
+
+
 class OwnSerializer(serializers.Serializer):
     """A symbol that you hold or added."""
 

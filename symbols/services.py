@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, Sum
 
@@ -204,6 +205,23 @@ def symbols_set_policy(*, ids: Sequence[int], policy: str, by: str) -> tuple[int
     answer = pool_changed(exchange_ids=exchange_ids, by=by)
     log.info("%s set %d symbols to %s", by or "somebody", changed, policy)
     return changed, answer
+
+
+OTHER_WORLD = "The markets of a simulated exchange are of simulated coins, those of a real one of real coins."
+
+
+def symbol_set_coin(*, symbol: Symbol, coin: Coin | None, by: str) -> None:
+    """Say which coin a symbol is a market of, where its name misleads (DIFF-01); None: its base asset's again.
+
+    Raises ValidationError for a coin of the other world: a simulated market is never compared with a real one.
+    """
+    if coin is not None and coin.simulated != symbol.exchange.is_sandbox:
+        raise ValidationError({"coin": OTHER_WORLD})
+    with transaction.atomic():
+        Symbol.objects.filter(pk=symbol.pk).update(coin=coin, coin_fixed=coin is not None)
+        _name_coins(symbol.exchange)
+        coins_update(simulated=symbol.exchange.is_sandbox)
+    log.info("%s set the coin of %s on %s to %s", by or "somebody", symbol.symbol, symbol.exchange_id, coin or "that of its base asset")
 
 
 def pool_changed(*, exchange_ids: Iterable[str], by: str) -> str:

@@ -38,7 +38,8 @@ def preferences(request: HttpRequest) -> dict[str, Any]:
 @permission_required("symbols.view_symbol", raise_exception=True)
 def symbols(request: HttpRequest) -> HttpResponse:
     """The frame of the symbols page; what is in it comes from /api/symbols/ and /api/my/."""
-    return render(request, "symbols/symbols.html", {"exchanges": Exchange.objects.filter(active=True)})
+    own = UserExchange.objects.filter(user=request.user, is_default=True, exchange__active=True).values_list("exchange_id", flat=True)
+    return render(request, "symbols/symbols.html", {"exchanges": Exchange.objects.filter(active=True), "own": own.first() or ""})
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Use:
     exchange: Exchange
     row: UserExchange
     form: UseForm
+    own: bool
     key_form: KeyForm
     key_help: str
     open: bool = False
@@ -72,8 +74,14 @@ class Settings(View):
 
     def show(self, request: HttpRequest, user: Any, **parts: Any) -> HttpResponse:
         form = parts.pop("form", None) or PreferencesForm(instance=account.preferences_of(user))
-        context = {"form": form, "uses": uses_of(user, **parts), "may_store_keys": user.has_perm(MAY_STORE_KEYS)}
-        invalid = form.is_bound or any(use.key_form.is_bound for use in context["uses"])
+        uses = uses_of(user, **parts)
+        context = {
+            "form": form,
+            "uses": uses,
+            "has_own": any(use.own for use in uses),
+            "may_store_keys": user.has_perm(MAY_STORE_KEYS),
+        }
+        invalid = form.is_bound or any(use.key_form.is_bound or use.form.is_bound for use in uses)
         return render(request, "symbols/settings.html", context, status=400 if invalid else 200)
 
     def refused(self, request: HttpRequest, why: str) -> HttpResponse:
@@ -93,13 +101,16 @@ class Settings(View):
         return redirect("settings")
 
     def exchanges(self, request: HttpRequest, user: User) -> HttpResponse:
-        own = request.POST.get("own", "")
-        for use in uses_of(user, data=request.POST):
-            if not use.form.is_valid():
-                continue
-            wanted = {"watch": use.form.cleaned_data["watch"], "own": use.exchange.pk == own, "share": use.form.cleaned_data["share"]}
-            if wanted != {"watch": use.row.watch, "own": use.row.is_default, "share": use.row.share_overflow}:
-                account.exchange_set(user=user, exchange=use.exchange, **wanted)
+        uses = uses_of(user, data=request.POST)
+        if not all([use.form.is_valid() for use in uses]):
+            return self.show(request, user, data=request.POST)
+        for use in uses:
+            said = use.form.cleaned_data
+            wanted = {"watch": said["watch"], "own": use.own, "share": said["share"], "taker_fee": said["fee"]}
+            stored = {"watch": use.row.watch, "own": use.row.is_default, "share": use.row.share_overflow, "taker_fee": use.row.taker_fee}
+            if wanted != stored:
+                fee = account.PUBLISHED if said["fee"] is None else said["fee"]
+                account.exchange_set(user=user, exchange=use.exchange, **{**wanted, "taker_fee": fee})
         messages.success(request, "Saved. Your open pages follow.")
         return redirect("settings")
 
@@ -133,9 +144,11 @@ def uses_of(user: User, *, data: Any = None, key_form: KeyForm | None = None, ex
     lines = []
     for exchange in Exchange.objects.filter(active=True):
         row = rows.get(exchange.pk) or UserExchange(user=user, exchange=exchange)
-        form = UseForm(exchange, data, initial={"watch": row.watch, "share": row.share_overflow})
+        fee = None if row.taker_fee is None else (row.taker_fee * 100).normalize()
+        form = UseForm(exchange, data, initial={"watch": row.watch, "share": row.share_overflow, "fee": fee and f"{fee:f}"})
+        own = row.is_default if data is None else exchange.pk == data.get("own", "")
         own_form = key_form if key_form is not None and exchange.pk == exchange_id else None
-        lines.append(Use(exchange, row, form, own_form or KeyForm(exchange), _key_help(exchange), open=own_form is not None))
+        lines.append(Use(exchange, row, form, own, own_form or KeyForm(exchange), _key_help(exchange), open=own_form is not None))
     return lines
 
 

@@ -1,86 +1,20 @@
 """The dashboard in a real Chromium, against real processes: sandbox, connector, web server, Valkey, database."""
 
 import asyncio
-import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from django.contrib.auth.models import User
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 
 from exchanges.models import Exchange
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import DEFAULT
-from livermore.db import db
 from tests import seeds
+from tests.browser import PASSWORD, PATIENCE, chromium_browser, log_in, point_rows_at, process, web_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-# Without these Chromium looks for its maker's hosts at every start; root may not use its sandbox.
-FLAGS = [
-    f"--{flag}"
-    for flag in (
-        "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
-        "disable-sync",
-    )
-]  # fmt: skip
-PASSWORD = "not-a-secret-93"
-PATIENCE = 60_000
-"""Milliseconds: a bound for a busy machine, not a goal."""
-
-
-@asynccontextmanager
-async def process(environment: dict[str, str], *arguments: str) -> AsyncIterator[None]:
-    """A program of ours, ended with the block."""
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        running.terminate()
-        await running.wait()
-
-
-@asynccontextmanager
-async def web_server(environment: dict[str, str]) -> AsyncIterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    async with (
-        process(environment, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "livermore.asgi:application"),
-        httpx.AsyncClient() as client,
-    ):
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
-                        break
-                except httpx.ConnectError:
-                    await asyncio.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-
-
-@asynccontextmanager
-async def chromium_browser(path: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        try:
-            yield browser
-        finally:
-            await browser.close()
-
-
-async def log_in(page: Page, url: str) -> None:
-    await page.goto(url)
-    await page.get_by_label("Username").fill("olive")
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.keyboard.press("Enter")
-    await page.wait_for_selector("#link-text")
 
 
 def card(page: Page, name: str) -> Any:
@@ -111,12 +45,6 @@ def operator() -> User:
     user = User.objects.create_superuser("olive", password=PASSWORD)
     Exchange.objects.exclude(is_sandbox=True).update(active=False)
     return user
-
-
-async def point_rows_at(sandbox: Sandbox) -> None:
-    for name in ("coinbase-sandbox", "binance-sandbox"):
-        row = Exchange.objects.filter(pk=name)
-        await db(row.update)(websocket_url=sandbox.websocket_url(name), rest_url=sandbox.rest_url(name), top_n=12)
 
 
 async def test_a_trader_sees_the_market_move(operator: User, chromium: str, valkey: Any, process_environment: dict[str, str]):

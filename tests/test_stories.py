@@ -26,9 +26,9 @@ from livermore.hosting import host
 from market_data import store
 from symbols.models import Position, Symbol
 from symbols.wants import keeper_for
+from tests.browser import web_server
 from tests.people import client_of, person
 from tests.simulated import BINANCE_ID, COINBASE_ID, World, simulated, until
-from tests.test_browser import web_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

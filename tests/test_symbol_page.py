@@ -12,7 +12,8 @@ from exchanges.models import Exchange
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import DEFAULT
 from livermore.db import db
-from tests.test_browser import PATIENCE, chromium_browser, log_in, operator, point_rows_at, process, web_server
+from tests.browser import PATIENCE, chromium_browser, log_in, point_rows_at, process, web_server
+from tests.test_browser import operator
 
 __all__ = ["operator"]
 

@@ -196,7 +196,6 @@ def test_what_is_removed_is_gone_and_the_rest_stays():
     assert found.keep(["binance"]) is True
     assert found.keep(["binance"]) is False
     assert found.channels == ["channel:exchange:binance:lifecycle"]
-    assert found.exchange_ids == {"binance"}
 
 
 def test_redis_is_asked_for_whole_kinds_that_do_not_overlap():

@@ -18,10 +18,11 @@ const ROWS = [
 const STATE = {
   exchanges: new Map(CARDS.map((card) => [card.exchange_id, card])),
   rows: new Map(ROWS.map((row) => [rowKey(row.exchange_id, row.symbol), row])),
+  own: new Map(["coinbase|ETH-USD", "kraken|BTC/USD", "kraken|GONE/USD"].map((key) => [key, { added: true, quantity: null }])),
 };
 
 function shown(view) {
-  const standard = { query: "", exchanges: new Set(), pins: new Set(), sort: { by: "rank", descending: false } };
+  const standard = { query: "", exchanges: new Set(), mine: false, pins: new Set(), sort: { by: "rank", descending: false } };
   return order(STATE, { ...standard, ...view }).map((key) => key.split("|")[1]);
 }
 
@@ -50,6 +51,13 @@ test("words of the filter narrow it down: names in part, stages and states whole
 
 test("a filter by exchange shows that exchange alone", () => {
   assert.deepEqual(shown({ exchanges: new Set(["kraken"]) }), ["BTC/USD"]);
+});
+
+test("mine is what the reader holds or added, and narrows down with the other filters", () => {
+  assert.deepEqual(shown({ mine: true }), ["BTC/USD", "ETH-USD"]);
+  assert.deepEqual(shown({ mine: true, exchanges: new Set(["coinbase"]) }), ["ETH-USD"]);
+  assert.deepEqual(shown({ mine: true, query: "btc" }), ["BTC/USD"]);
+  assert.deepEqual(shown({ mine: true, pins: new Set(["coinbase|BTC-USD", "coinbase|ETH-USD"]) }), ["ETH-USD", "BTC/USD"]);
 });
 
 test("no row is better off than its exchange", () => {

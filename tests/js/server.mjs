@@ -20,6 +20,8 @@ export class Server {
     this.rows = new Map();
     this.alerts = [];
     this.top = { coinbase: { epoch: "a", id: 0 }, binance: { epoch: "b", id: 0 } };
+    this.own = new Map();
+    this.settings = { theme: "dark", palette: "standard", time_zone: "", timeframes: [...TIMEFRAMES] };
     for (const id of this.exchanges.keys()) for (let i = 0; i < 5; i += 1) this.list(id, `S${i}`);
   }
 
@@ -66,7 +68,7 @@ export class Server {
   /** Something happens; returns the message that tells of it. */
   happen() {
     this.at += 1 + this.pick(1_000);
-    const kinds = ["ticker", "ticker", "ticker", "candle", "alert", "symbolState", "exchange", "symbols"];
+    const kinds = ["ticker", "ticker", "ticker", "candle", "alert", "withheld", "symbolState", "exchange", "symbols", "account"];
     return structuredClone(this[kinds[this.pick(kinds.length)]]());
   }
 
@@ -113,6 +115,27 @@ export class Server {
     Object.assign(alert, { timeframe: "1h", trigger_label: "level_150", direction: "up", triggered_at: this.at, revised: false });
     this.alerts.push(alert);
     return alert;
+  }
+
+  /** An alert that is another reader's own: its number alone is told, and it is in nobody else's list. */
+  withheld() {
+    const id = this.anyExchange();
+    this.top[id].id += 1;
+    return { type: "withheld", ...this.top[id], source_exchange_id: id };
+  }
+
+  /** The reader adds a symbol, or removes it, and changes a setting. */
+  account() {
+    const { exchange_id, symbol } = this.anyRow();
+    const key = `${exchange_id}|${symbol}`;
+    if (!this.own.delete(key)) this.own.set(key, { exchange_id, symbol, added: true, quantity: null, value: null });
+    this.settings = { ...this.settings, timeframes: TIMEFRAMES.slice(this.pick(4)) };
+    return this.told();
+  }
+
+  /** What the reader holds, added and set, as every snapshot brings it along. */
+  told() {
+    return structuredClone({ type: "account", own: [...this.own.values()], settings: this.settings });
   }
 
   symbolState() {

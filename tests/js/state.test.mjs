@@ -3,6 +3,11 @@ import { test } from "node:test";
 import { ALERTS_KEPT, apply, behind, initialState, reduce } from "../../livermore/static/livermore/js/state.js";
 import { Server } from "./server.mjs";
 
+/** What a page gets when it says hello. */
+function greeting(server, resume) {
+  return [server.told(), server.snapshot(resume)];
+}
+
 function told(state, ...messages) {
   for (const message of messages) apply(state, reduce(state, message));
   return state;
@@ -11,28 +16,28 @@ function told(state, ...messages) {
 /** Without what follows from the order of arrival alone. */
 function comparable(state) {
   const sorted = (map) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
-  return { ...state, exchanges: sorted(state.exchanges), rows: sorted(state.rows) };
+  return { ...state, exchanges: sorted(state.exchanges), rows: sorted(state.rows), own: sorted(state.own) };
 }
 
 for (const seed of [1, 2, 3, 4, 5]) {
   test(`old state and events make the state of a fresh snapshot, seed ${seed}`, () => {
     const server = new Server(seed);
-    const page = told(initialState(), server.snapshot());
+    const page = told(initialState(), ...greeting(server));
     for (let i = 0; i < 400; i += 1) told(page, server.happen());
-    assert.deepEqual(comparable(page), comparable(told(initialState(), server.snapshot())));
+    assert.deepEqual(comparable(page), comparable(told(initialState(), ...greeting(server))));
     assert.deepEqual(behind(page), []);
   });
 
   test(`a page that missed messages knows it, and is whole after it resumes, seed ${seed}`, () => {
     const server = new Server(seed);
-    const page = told(initialState(), server.snapshot());
+    const page = told(initialState(), ...greeting(server));
     for (let i = 0; i < 100; i += 1) told(page, server.happen());
     for (let i = 0; i < 100; i += 1) server.happen();
     told(page, server.positions());
     assert.deepEqual(behind(page).sort(), ["binance", "coinbase"]);
     for (let i = 0; i < 20; i += 1) told(page, server.happen());
-    told(page, server.snapshot(page.positions));
-    assert.deepEqual(comparable(page), comparable(told(initialState(), server.snapshot())));
+    told(page, ...greeting(server, page.positions));
+    assert.deepEqual(comparable(page), comparable(told(initialState(), ...greeting(server))));
     assert.deepEqual(behind(page), []);
   });
 }
@@ -82,6 +87,49 @@ test("an alert after a gap is shown, and the page asks for those between", () =>
   );
   assert.deepEqual(behind(page), [last.source_exchange_id]);
   assert.deepEqual(page.positions[last.source_exchange_id], { epoch: first.epoch, id: 0 });
+});
+
+test("a number that is withheld leaves no gap, and no alert", () => {
+  const server = new Server(1);
+  const page = told(initialState(), server.snapshot());
+  const message = server.withheld();
+  const id = message.source_exchange_id;
+  const changes = reduce(page, message);
+  assert.deepEqual(Object.keys(changes).sort(), ["heard", "positions"]);
+  apply(page, changes);
+  assert.deepEqual(page.positions[id], { epoch: message.epoch, id: 1 });
+  assert.deepEqual([behind(page), page.alerts], [[], []]);
+  let alert = server.alert();
+  while (alert.source_exchange_id !== id) told(page, alert, (alert = server.alert()));
+  told(page, alert);
+  assert.deepEqual(behind(page), []);
+});
+
+test("a withheld number after a gap does not hide the gap", () => {
+  const server = new Server(1);
+  const page = told(initialState(), server.snapshot());
+  const { source_exchange_id: id } = server.withheld();
+  let last = server.withheld();
+  while (last.source_exchange_id !== id) last = server.withheld();
+  told(page, last);
+  assert.deepEqual(behind(page), [id]);
+  told(page, server.snapshot(page.positions));
+  assert.deepEqual([behind(page), page.alerts], [[], []]);
+});
+
+test("what the reader holds, added and set is replaced as a whole", () => {
+  const page = initialState();
+  const btc = { exchange_id: "coinbase", symbol: "BTC-USD", added: true, quantity: null, value: null };
+  const eth = { exchange_id: "binance", symbol: "ETHUSDT", added: false, quantity: 2, value: 5_000 };
+  const settings = { theme: "light", palette: "standard", time_zone: "Asia/Kolkata", timeframes: ["1h"] };
+  told(page, { type: "account", own: [btc], settings: { ...settings, theme: "dark" } });
+  const changes = reduce(page, { type: "account", own: [eth], settings });
+  assert.deepEqual([...page.own.keys()], ["coinbase|BTC-USD"], "not before it is applied");
+  apply(page, changes);
+  assert.deepEqual([...page.own], [["binance|ETHUSDT", eth]]);
+  assert.deepEqual(page.settings, settings);
+  told(page, new Server(1).snapshot());
+  assert.deepEqual([...page.own.keys()], ["binance|ETHUSDT"], "a snapshot says nothing of it");
 });
 
 test("a stream with a new epoch is asked for again, and replaces the list", () => {

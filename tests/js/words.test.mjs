@@ -58,6 +58,33 @@ test("an exact time is in UTC, and in the reader's zone where that differs", () 
   assert.equal(local.length, new Date(1_700_000_000_000).getTimezoneOffset() === 0 ? 0 : 1);
 });
 
+test("times are in the zone that the reader set, whatever the browser's is", (t) => {
+  t.after(() => format.setZone(""));
+  const at = Date.UTC(2026, 6, 1, 20, 0, 5);
+  format.setZone("Asia/Kolkata");
+  assert.equal(format.clockTime(at), "01:30:05");
+  assert.equal(format.exactTime(at), "2026-07-01 20:00:05 UTC\n2026-07-02 01:30:05 GMT+5:30");
+  format.setZone("UTC");
+  assert.equal(format.exactTime(at), "2026-07-01 20:00:05 UTC");
+  assert.equal(format.zoneName(at), "UTC");
+});
+
+test("without a zone, and with one the browser does not know, it is the browser's", (t) => {
+  t.after(() => format.setZone(""));
+  const at = Date.UTC(2026, 6, 1, 20, 0, 5);
+  format.setZone("");
+  const own = format.clockTime(at);
+  format.setZone("Mars/Olympus_Mons");
+  assert.equal(format.readerZone(), undefined);
+  assert.equal(format.clockTime(at), own);
+});
+
+test("a zone has its own summer time", (t) => {
+  t.after(() => format.setZone(""));
+  format.setZone("America/New_York");
+  assert.deepEqual([format.clockTime(Date.UTC(2026, 0, 1, 12)), format.clockTime(Date.UTC(2026, 6, 1, 12))], ["07:00:00", "08:00:00"]);
+});
+
 table("an alert says what happened", (label) => describe({ trigger_label: label }), [
   ["level_150", "crossed above +150"],
   ["level_-200", "crossed below -200"],

@@ -258,6 +258,7 @@ def test_the_schema_describes_every_endpoint():
         "get /api/my/settings/",
         "get /api/my/symbols/",
         "get /api/symbols/",
+        "get /api/symbols/listings/",
         "get /api/symbols/{id}/",
         "patch /api/my/exchanges/{exchange_id}/",
         "patch /api/my/settings/",

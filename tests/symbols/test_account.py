@@ -22,6 +22,7 @@ DEFAULTS = {
     "time_zone": "",
     "timeframes": ["5m", "15m", "1h", "4h", "1d"],
     "minimum_position_value": 10,
+    "show_moves": True,
     "theme": "dark",
     "palette": "standard",
 }

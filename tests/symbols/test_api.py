@@ -1,10 +1,12 @@
 """/api/symbols/, and the candles of a symbol."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
 
+from exchanges.models import Exchange
 from livermore import bus, keys
 from symbols.models import Coin, Position, Symbol, UserSymbol
 from tests import seeds
@@ -404,3 +406,28 @@ def test_candles_need_few_queries(django_assert_num_queries):
     client = browser("viewer")
     with django_assert_num_queries(6):  # session, user, the user's rights, those of the groups, exchanges, symbol
         client.get(candles_url("BTC-USD"))
+
+
+def test_it_says_when_each_exchange_last_told_its_symbols():
+    old = market("BTC-USD")
+    Symbol.objects.filter(pk=old.pk).update(updated_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    Symbol.objects.filter(pk=market("ETH-USD").pk).update(updated_at=datetime(2026, 3, 1, 15, tzinfo=UTC))
+    Symbol.objects.filter(pk=market("BTC-EUR", "kraken").pk).update(updated_at=datetime(2026, 3, 2, tzinfo=UTC))
+    answer = browser("viewer").get(f"{LIST}listings/")
+    assert answer.json() == [
+        {"exchange_id": "coinbase", "listed_at": "2026-03-01T15:00:00Z"},
+        {"exchange_id": "kraken", "listed_at": "2026-03-02T00:00:00Z"},
+    ]
+
+
+def test_a_decision_is_no_listing():
+    row = market("BTC-USD")
+    before = browser("operator").get(f"{LIST}listings/").json()
+    assert patch(client_of(User.objects.get(username="operator")), row, {"policy": "pinned"}).status_code == 200
+    assert client_of(User.objects.get(username="operator")).get(f"{LIST}listings/").json() == before
+
+
+def test_an_exchange_that_is_switched_off_has_no_listing():
+    market("BTC-USD")
+    Exchange.objects.filter(pk="coinbase").update(active=False)
+    assert browser("viewer").get(f"{LIST}listings/").json() == []

@@ -2,11 +2,18 @@
 import { get, post, remove } from "./api.js";
 import { byId, h, set, setText } from "./dom.js";
 import { compact, exact, plural, price } from "./format.js";
+import { symbolUrl } from "./links.js";
 
 export class Positions {
-  /** @param {{ names: Map<string, HTMLOptionElement>, say: (kind: string, message: string) => void }} options names of exchanges */
-  constructor({ names, say }) {
-    Object.assign(this, { names, say });
+  /**
+   * @param {object} options
+   * @param {Map<string, { name: string, simulated: boolean }>} options.exchanges
+   * @param {import("./toast.js").Toast} options.toast
+   * @param {() => string} options.exchange the one to begin with
+   * @param {() => void} options.onChange what is held is another
+   */
+  constructor({ exchanges, toast, exchange, onChange }) {
+    Object.assign(this, { exchanges, toast, exchange, onChange });
     this.root = byId("positions");
     this.form = document.getElementById("enter");
     this.form?.addEventListener("submit", (event) => this.enter(event));
@@ -16,13 +23,15 @@ export class Positions {
   /** @param {boolean} shown */
   show(shown) {
     this.root.hidden = !shown;
-    if (shown) this.load();
+    if (!shown) return;
+    if (this.form && this.exchange()) this.form.exchange.value = this.exchange();
+    this.load();
   }
 
   async load() {
     const { ok, data, message } = await get("/api/my/positions/");
     if (!ok) {
-      this.say("refused", message);
+      this.toast.say("refused", message);
       return;
     }
     const table = byId("positions-table");
@@ -30,28 +39,33 @@ export class Positions {
     const worth = data.reduce((sum, row) => sum + (row.value ?? 0), 0);
     setText(byId("positions-tally"), data.length ? `${plural(data.length, "position")} · $ ${compact(worth)}` : "");
     table.hidden = data.length === 0;
-    const empty = byId("positions-empty");
-    empty.hidden = data.length > 0;
-    empty.replaceChildren(
-      h("p", {}, "No positions are known. ", h("a", { href: "/settings/" }, "Store a read-only key in the settings"), ", or enter one by hand."),
-    );
+    byId("positions-empty").hidden = data.length > 0;
+    const settings = h("a", { href: "/settings/#exchanges-title" }, "Store a read-only key in the settings");
+    byId("positions-empty").replaceChildren(h("p", {}, "No positions are known. ", settings, this.form ? ", or enter one by hand." : "."));
   }
 
   line(row) {
-    const watched = row.watched ? row.symbol : row.symbol ? "no: worth less than your minimum" : "no market here";
-    const gone = h("button", { class: "button", "data-kind": "plain", type: "button" }, "Remove");
-    gone.addEventListener("click", () => this.drop(row, gone));
+    const { name, simulated } = this.exchanges.get(row.exchange_id) ?? { name: row.exchange_id, simulated: false };
+    const badge = () => simulated && h("span", { class: "badge" }, "SIMULATED");
+    const value = row.value === null ? "–" : `$ ${row.value < 100 ? price(row.value, 2) : compact(row.value)}`;
+    const from = row.by_hand ? "entered" : "your key";
     return h(
       "tr",
       {},
-      h("th", { scope: "row" }, row.asset),
-      h("td", {}, this.names.get(row.exchange_id)?.text ?? row.exchange_id),
-      h("td", { class: "right" }, exact(row.quantity)),
-      h("td", { class: "right", title: row.value === null ? null : `$ ${exact(row.value)}` }, row.value === null ? "–" : `$ ${row.value < 100 ? price(row.value, 2) : compact(row.value)}`),
-      h("td", { class: row.watched ? "" : "muted" }, watched),
-      h("td", { class: "muted" }, row.by_hand ? "entered" : "your key"),
-      h("td", { class: "right" }, row.by_hand && this.form && gone),
+      h("th", { scope: "row", class: "symbol" }, h("span", {}, row.asset), h("span", { class: "under" }, h("span", {}, name), badge(), watchedAs(row, true))),
+      h("td", { class: "exchange" }, name, badge()),
+      h("td", { class: "right", title: exact(row.quantity) }, exact(Number(row.quantity.toPrecision(8)))),
+      h("td", { class: "right", title: row.value === null ? "not known" : `$ ${exact(row.value)}` }, value),
+      h("td", { class: "watched" }, watchedAs(row)),
+      h("td", { class: "from muted" }, from),
+      h("td", { class: "right action" }, row.by_hand && this.form && this.dropButton(row)),
     );
+  }
+
+  dropButton(row) {
+    const button = h("button", { class: "button", type: "button", "aria-label": `Remove the position in ${row.asset}` }, "Remove");
+    button.addEventListener("click", () => this.drop(row, button));
+    return button;
   }
 
   async enter(event) {
@@ -60,38 +74,53 @@ export class Positions {
     const quantity = Number(String(values.get("quantity")).replaceAll(/[\s,_]/g, ""));
     if (!(quantity > 0)) {
       this.tell("refused", "Write the quantity as a number above 0, e.g. 0.25.");
+      this.form.quantity.focus();
       return;
     }
-    const { ok, data, message } = await post("/api/my/positions/", { exchange: values.get("exchange"), asset: values.get("asset"), quantity });
-    this.tell(ok ? "done" : "refused", ok ? `${data.asset}: noted, watched as ${data.symbol || "nothing"}.` : message);
+    const position = { exchange: values.get("exchange"), asset: values.get("asset"), quantity };
+    const { ok, data, message } = await this.toast.during(this.form.querySelector("[type=submit]"), "Noting it…", post("/api/my/positions/", position));
+    this.tell(ok ? "done" : "refused", ok ? `${data.asset}: noted, ${data.symbol ? `watched as ${data.symbol}` : "not watched: no market of it here"}.` : message);
     if (!ok) return;
     this.form.asset.value = this.form.quantity.value = "";
-    await this.load();
+    this.changed();
   }
 
   async drop(row, button) {
-    set(button, "aria-busy", "true");
-    const { ok, message } = await remove(`/api/my/positions/${row.id}/`);
-    this.tell(ok ? "done" : "refused", ok ? `${row.asset}: removed.` : message);
-    await this.load();
+    const { ok, message } = await this.toast.during(button, `Removing ${row.asset}…`, remove(`/api/my/positions/${row.id}/`));
+    const back = () => this.restore(row);
+    this.toast.say(ok ? "done" : "refused", ok ? `${row.asset}: the position is removed.` : message, ok ? back : undefined);
+    this.changed();
   }
 
-  /** With the key of each exchange that has one. @param {HTMLElement} button */
+  async restore({ exchange_id: exchange, asset, quantity }) {
+    const { ok, message } = await post("/api/my/positions/", { exchange, asset, quantity });
+    this.toast.say(ok ? "done" : "refused", ok ? `${asset}: the position is back.` : message);
+    this.changed();
+  }
+
+  changed() {
+    this.load();
+    this.onChange();
+  }
+
+  /** With the key of each exchange that has one. @param {HTMLButtonElement} button */
   async sync(button) {
-    set(button, "aria-busy", "true");
     const { ok, data, message } = await get("/api/my/exchanges/");
     const keyed = ok ? data.filter((row) => row.key_state !== "none") : [];
-    const said = [];
-    let failed = !ok;
-    for (const { exchange_id: exchange } of keyed) {
-      const answer = await post("/api/my/positions/sync/", { exchange });
-      failed ||= !answer.ok || !answer.data.ok;
-      said.push(`${this.names.get(exchange)?.text ?? exchange}: ${answer.data?.message ?? answer.message}`);
+    if (!keyed.length) {
+      this.tell("refused", ok ? "No key is stored: add one in the settings." : message);
+      return;
     }
-    set(button, "aria-busy", null);
-    if (ok && !keyed.length) said.push("No key is stored: add one in the settings.");
-    this.tell(failed ? "refused" : "done", said.join(" · ") || message);
-    await this.load();
+    const said = [];
+    let failed = false;
+    for (const { exchange_id: id } of keyed) {
+      const name = this.exchanges.get(id)?.name ?? id;
+      const answer = await this.toast.during(button, `Asking ${name} what you hold…`, post("/api/my/positions/sync/", { exchange: id }));
+      failed ||= !answer.ok || !answer.data.ok;
+      said.push(`${name}: ${answer.data?.message ?? answer.message}`);
+    }
+    this.tell(failed ? "refused" : "done", said.join(" · "));
+    this.changed();
   }
 
   tell(kind, message) {
@@ -99,4 +128,11 @@ export class Positions {
     set(said, "data-kind", kind);
     setText(said, message);
   }
+}
+
+/** @param {object} row @param {boolean} [brief] where there is no room for why not */
+function watchedAs(row, brief = false) {
+  if (row.watched) return h("a", { href: symbolUrl(row.exchange_id, row.symbol) }, row.symbol);
+  const why = row.symbol ? "worth less than your minimum" : "no market here";
+  return h("span", { class: "muted", title: why }, brief ? "not watched" : `not watched: ${why}`);
 }

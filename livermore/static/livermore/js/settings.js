@@ -1,12 +1,21 @@
 // The settings page: times in the reader's zone, and a word while a form is at work.
+import "./site.js"; // first: it sets the zone
 import { set, setText } from "./dom.js";
 import { ago, exactTime } from "./format.js";
 
-for (const element of document.querySelectorAll("time[data-at]")) {
-  const at = Number(element.dataset.at);
-  setText(element, ago(Date.now() - at));
-  set(element, "title", exactTime(at));
+function tellAges() {
+  for (const element of document.querySelectorAll("time[data-at]")) {
+    const at = Number(element.dataset.at);
+    setText(element, ago(Date.now() - at));
+    set(element, "title", exactTime(at));
+  }
 }
+
+tellAges();
+setInterval(tellAges, 1_000);
+
+// What was refused is what the reader looks for.
+document.querySelector(".has-errors :is(input, select, textarea)")?.focus();
 
 for (const form of document.querySelectorAll("form[method=post]")) {
   form.addEventListener("submit", () => {

@@ -19,10 +19,9 @@ if (menu) {
 }
 
 if (clock) {
-  const zone = zoneName();
   const tell = () => {
     const now = Date.now();
-    clock.textContent = `${clockTime(now)} ${zone}`;
+    clock.textContent = `${clockTime(now)} ${zoneName(now)}`;
     clock.title = exactTime(now);
     setTimeout(tell, 1000 - (now % 1000));
   };

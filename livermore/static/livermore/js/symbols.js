@@ -1,283 +1,368 @@
 // The symbols page: find a symbol, judge it, add or remove it.
-import { get, post, remove } from "./api.js";
+import { get, patch, post, remove } from "./api.js";
 import { toggles } from "./controls.js";
-import { byId, h, set, setText } from "./dom.js";
-import { ago, compact, exact, exactTime, percent, plural, price } from "./format.js";
+import { arrange, byId, h, set, setText } from "./dom.js";
+import { ago, exactTime, plural } from "./format.js";
 import { listen } from "./keyboard.js";
 import { symbolUrl } from "./links.js";
-import { COLUMNS, readView, tierText, writeView } from "./symbol-list.js";
 import { Positions } from "./positions.js";
+import { bulk } from "./symbol-bulk.js";
+import { emptyText } from "./symbol-empty.js";
+import { COLUMNS, SORTS, listUrl, nextSort, offered, readView, writeView } from "./symbol-list.js";
+import { lineOf } from "./symbol-row.js";
+import { Toast } from "./toast.js";
 
 const REFRESH = 10_000;
 const TYPING = 200;
+const PAGE = 100;
+const MOST = 500; // rows of one answer
+const LONG = 400;
 
 const page = document.body.dataset;
-const mayAdd = page.mayAdd === "yes";
+const rights = { mayAdd: page.mayAdd === "yes", mayDecide: page.mayDecide === "yes" };
+const mayControl = page.mayControl === "yes";
 const view = readView(location.search);
-const names = new Map([...byId("exchange").options].filter((option) => option.value).map((option) => [option.value, option]));
-/** Rows as shown, by id. */
+const exchanges = new Map(
+  [...byId("exchange").options]
+    .filter((option) => option.value)
+    .map(({ value, dataset }) => [value, { name: dataset.name, simulated: dataset.simulated === "yes" }]),
+);
+const toast = new Toast(byId("said"));
+const body = byId("rows");
+/** Rows as shown. */
 let rows = [];
+/** id -> what it shows, and its element. @type {Map<number, { shown: string, element: HTMLTableRowElement }>} */
+const lines = new Map();
+/** When each exchange last told its symbols. @type {Map<string, number>} */
+let listings = new Map();
+let selected = 0;
 let next = "";
 let asking = null;
 let typing = 0;
 
-// Asking
+const nameOf = (id) => exchanges.get(id)?.name ?? id;
 
-function url() {
-  const query = new URLSearchParams({ ordering: view.sort, page_size: "100", tradable: "true" });
-  if (view.query) query.set("search", view.query);
-  if (view.exchange) query.set("exchange", view.exchange);
-  if (view.volume) query.set("min_volume", view.volume);
-  if (view.show === "mine") {
-    query.set("mine", "true");
-    query.delete("tradable"); // what is held and halted is still held
-  }
-  if (view.show === "tier1") query.set("tier", "1");
-  return `/api/symbols/?${query}`;
-}
+// Asking
 
 /** Ask anew; an answer to an older question is nobody's. */
 async function load() {
   asking?.abort();
   const mine = (asking = new AbortController());
+  const slow = setTimeout(() => set(byId("list"), "aria-busy", "true"), LONG);
   history.replaceState(null, "", location.pathname + writeView(view));
   try {
-    const { ok, data, message } = await get(url(), { signal: mine.signal });
-    if (!ok) {
-      say("refused", message);
-      return;
-    }
-    rows = data.results;
-    next = data.next ?? "";
-    setText(byId("tally"), plural(data.count, "symbol"));
-    paint();
+    const [answer] = await Promise.all([get(listUrl(view, PAGE), { signal: mine.signal }), loadListings()]);
+    if (mine.signal.aborted) return;
+    if (answer.ok) take(answer.data);
+    else failed(answer.message);
   } catch {
     // A newer question has been asked.
+  } finally {
+    clearTimeout(slow);
+    if (asking === mine) set(byId("list"), "aria-busy", null);
   }
 }
 
+function take(data) {
+  rows = data.results;
+  next = data.next ?? "";
+  setText(byId("tally"), plural(data.count, "symbol"));
+  paint();
+}
+
+function failed(message) {
+  toast.say("refused", message);
+  if (rows.length) return;
+  const again = h("button", { class: "button", type: "button" }, "Try again");
+  again.addEventListener("click", load);
+  byId("table").hidden = true;
+  byId("empty").hidden = false;
+  byId("empty").replaceChildren(h("p", {}, message), again);
+}
+
+async function loadListings() {
+  const { ok, data } = await get("/api/symbols/listings/");
+  if (ok) listings = new Map(data.map((row) => [row.exchange_id, Date.parse(row.listed_at)]));
+  paintListing();
+}
+
 async function more() {
-  const { ok, data, message } = await get(new URL(next).pathname + new URL(next).search);
+  const { pathname, search } = new URL(next, location.href);
+  const { ok, data, message } = await toast.during(byId("more"), "Getting more…", get(pathname + search));
   if (!ok) {
-    say("refused", message);
+    toast.say("refused", message);
     return;
   }
-  rows = [...rows, ...data.results];
+  const have = new Set(rows.map((row) => row.id));
+  rows = [...rows, ...data.results.filter((row) => !have.has(row.id))];
   next = data.next ?? "";
   paint();
 }
 
-/** The prices of what is shown, while somebody looks and nothing else is under way. */
+/** The figures of what is shown, while somebody looks. Nothing moves where a row is pointed at or used. */
 async function refresh() {
-  if (document.hidden || rows.length > 100 || byId("rows").matches(":hover")) return;
-  const { ok, data } = await get(url());
-  if (ok && !typing && data.results.length) {
-    rows = data.results;
-    paint();
-  }
+  paintListing();
+  if (document.hidden || typing || !rows.length || rows.length > MOST) return;
+  const asked = writeView(view);
+  const { ok, data } = await get(listUrl(view, Math.max(PAGE, rows.length)));
+  if (!ok || typing || asked !== writeView(view)) return;
+  const fresh = new Map(data.results.map((row) => [row.id, row]));
+  const held = body.matches(":hover, :focus-within") || selected || rows.length > PAGE;
+  if (held) rows = rows.map((row) => fresh.get(row.id) ?? row);
+  else if (data.results.length) rows = data.results;
+  paint();
+}
+
+/** One row anew, after something was done with it. @param {number} id */
+async function reload(id) {
+  const { ok, data } = await get(`/api/symbols/${id}/`);
+  if (!ok) return;
+  const gone = view.show === "mine" && !data.added && !data.held;
+  rows = gone ? rows.filter((row) => row.id !== id) : rows.map((row) => (row.id === id ? data : row));
+  paint();
 }
 
 // Showing
 
 function paintHeads() {
-  byId("heads").replaceChildren(
-    ...COLUMNS.map(([name, label, kind]) => {
-      const sorted = name && view.sort.replace("-", "") === name;
-      const order = sorted ? (view.sort.startsWith("-") ? "descending" : "ascending") : null;
-      const head = h("th", { scope: "col", class: kind, "aria-sort": order });
-      if (!name) {
-        head.append(label);
-        return head;
-      }
-      const button = h("button", { class: "sorter", type: "button" }, label);
-      button.addEventListener("click", () => sortBy(name, kind));
-      head.append(button);
-      return head;
-    }),
-  );
+  const heads = COLUMNS.map(([name, label, kind]) => {
+    const sorted = name && view.sort.replace("-", "") === name;
+    const order = sorted ? (view.sort.startsWith("-") ? "descending" : "ascending") : null;
+    if (!name) return h("th", { scope: "col", class: kind }, label);
+    const button = h("button", { class: "sorter", type: "button" }, label);
+    button.addEventListener("click", () => sortBy(nextSort(view.sort, name), name));
+    return h("th", { scope: "col", class: kind, "aria-sort": order, "data-by": name }, button);
+  });
+  if (rights.mayDecide) heads.push(h("th", { scope: "col", class: "policy", title: "By volume: watched for everybody while it is among the top of its exchange" }, "Policy"));
+  if (rights.mayAdd) heads.push(h("th", { scope: "col", class: "action" }, h("span", { class: "aside" }, "Add or remove")));
+  byId("heads").replaceChildren(...heads);
+  byId("sort").value = view.sort;
 }
 
-function sortBy(name, kind) {
-  const first = kind === "right" && name !== "coin_rank" && name !== "spread_bps" ? `-${name}` : name;
-  view.sort = view.sort === first ? (first.startsWith("-") ? name : `-${name}`) : first;
+/** @param {string} sort @param {string} name whose head keeps the focus */
+function sortBy(sort, name) {
+  view.sort = sort;
   paintHeads();
+  byId("heads").querySelector(`[data-by="${name}"] .sorter`)?.focus();
   load();
 }
 
 function paint() {
-  byId("rows").replaceChildren(...rows.map(line));
+  const focus = document.activeElement?.closest?.("#rows [data-do], #rows a");
+  const focused = focus && { id: Number(focus.closest("tr").dataset.id), what: focus.dataset.do };
+  const wanted = rows.map(paintLine);
+  const ids = new Set(rows.map((row) => row.id));
+  for (const id of lines.keys()) if (!ids.has(id)) lines.delete(id);
+  if (!ids.has(selected)) selected = 0;
+  arrange(body, wanted);
+  if (focused && !document.activeElement?.closest("#rows")) refocus(focused);
   byId("more").hidden = !next;
   const none = rows.length === 0;
   byId("table").hidden = none;
   byId("empty").hidden = !none;
-  if (none) byId("empty").replaceChildren(...emptyText());
+  if (none) byId("empty").replaceChildren(...emptyText({ view, exchanges, listings, mayControl, mayAdd: rights.mayAdd, adminUrl: page.admin }, steps));
 }
 
-function emptyText() {
-  if (view.show === "mine" && !view.query) return [h("p", {}, "You have added nothing yet. Find a symbol and press Add; what you hold comes by itself once a key is stored in the settings.")];
-  if (view.query) {
-    const add = mayAdd && view.exchange ? [askExchange()] : [h("p", { class: "muted" }, "Choose an exchange to have it asked.")];
-    return [h("p", {}, `Nothing known matches “${view.query}”.`), ...add];
-  }
-  return [h("p", {}, "No symbols are known yet: an exchange tells its symbols when it is started for the first time.")];
+/** Only what differs is made anew; a menu that is open stays open. */
+function paintLine(row) {
+  const line = lines.get(row.id);
+  const shown = JSON.stringify(row);
+  if (line && (line.shown === shown || line.element.querySelector("select:focus"))) return line.element;
+  const exchange = exchanges.get(row.exchange_id) ?? { name: row.exchange_id, simulated: false };
+  const element = lineOf(row, exchange, rights);
+  set(element, "aria-current", row.id === selected || null);
+  lines.set(row.id, { shown, element });
+  return element;
 }
 
-/** The exchange may list what we do not know yet. */
-function askExchange() {
-  const button = h("button", { class: "button", type: "button" }, `Ask ${names.get(view.exchange)?.text ?? view.exchange}`);
-  button.addEventListener("click", () => add(view.exchange, view.query, button));
-  return button;
+/** The control that takes the place of the one that had the focus. */
+function refocus({ id, what }) {
+  const line = lines.get(id)?.element;
+  const control = what === "policy" ? line?.querySelector("select") : line?.querySelector(what ? "button[data-do]" : "a");
+  (control ?? line?.querySelector("a"))?.focus();
 }
 
-function line(row) {
-  const option = names.get(row.exchange_id);
-  const simulated = option?.dataset.simulated;
-  const name = option?.text.replace(" (SIMULATED)", "") ?? row.exchange_id;
-  const cells = [
-    h("th", { scope: "row" }, h("a", { href: symbolUrl(row.exchange_id, row.symbol) }, row.symbol)),
-    h("td", {}, name, simulated && h("span", { class: "badge" }, "SIMULATED")),
-    h("td", { class: "right", title: priceHint(row) }, price(row.price, decimalsOf(row))),
-    h("td", { class: "right", "data-direction": row.change_24h > 0 ? "up" : row.change_24h < 0 ? "down" : null }, percent(row.change_24h)),
-    h("td", { class: "right", title: row.dollar_volume_24h === null ? null : `$ ${exact(Math.round(row.dollar_volume_24h))}` }, compact(row.dollar_volume_24h)),
-    h("td", { class: "right" }, row.spread_bps === null ? "–" : `${row.spread_bps.toFixed(1)} bps`),
-    h("td", { class: "middle" }, row.liquidity === null ? "–" : h("span", { class: "grade", "data-grade": row.liquidity }, row.liquidity)),
-    h("td", { class: "right", title: row.market_cap === null ? "not known" : `$ ${exact(Math.round(row.market_cap))}` }, compact(row.market_cap)),
-    h("td", { class: "right", title: row.coin_volume_24h === null ? null : `$ ${exact(Math.round(row.coin_volume_24h))} in 24 h over all exchanges` }, row.coin_rank === null ? "–" : `#${row.coin_rank}`),
-    h("td", {}, tierText(row)),
-    h("td", { class: "right" }, mayAdd && action(row)),
-  ];
-  return h("tr", { "data-id": row.id }, ...cells);
+function paintListing() {
+  const at = listings.get(view.exchange);
+  setText(byId("listed"), at ? `listed ${ago(Date.now() - at)}` : view.exchange ? "never listed" : "");
+  set(byId("listed"), "title", at ? exactTime(at) : null);
+  const relist = document.getElementById("relist");
+  if (relist) relist.hidden = !view.exchange;
 }
 
-function priceHint(row) {
-  const at = Date.parse(row.updated_at);
-  return `${exact(row.price)} ${row.quote}\n${row.live ? "live" : `as listed ${ago(Date.now() - at)}\n${exactTime(at)}`}`;
-}
+// Doing
 
-function decimalsOf(row) {
-  const [, fraction] = /^0\.(\d*?)0*$/.exec(row.price_increment) ?? [];
-  return fraction === undefined ? null : fraction.length;
-}
-
-/** Add or remove, whichever makes sense. */
-function action(row) {
-  if (row.added) {
-    const button = h("button", { class: "button", type: "button" }, "Remove");
-    button.addEventListener("click", () => drop(row, button));
-    return button;
-  }
-  if (!row.tradable || row.alias_of) return h("span", { class: "muted" }, row.alias_of ? `= ${row.alias_of}` : row.status || "halted");
-  const button = h("button", { class: "button", type: "button" }, "Add");
-  button.addEventListener("click", () => add(row.exchange_id, row.symbol, button));
-  return button;
-}
-
-/** @param {"done" | "refused"} kind @param {string} message @param {() => void} [undo] */
-function say(kind, message, undo) {
-  const said = byId("said");
-  said.hidden = !message;
-  set(said, "data-kind", kind);
-  said.replaceChildren(message);
-  if (!undo) return;
-  const button = h("button", { class: "button", "data-kind": "plain", type: "button" }, "Undo");
-  button.addEventListener("click", undo);
-  said.append(" ", button);
-}
-
-function working(button, on) {
-  button.disabled = on;
-  set(button, "aria-busy", on ? "true" : null);
-}
-
-async function add(exchange, text, button) {
-  working(button, true);
-  const { ok, data, message } = await post("/api/my/symbols/", { exchange, lines: [text] });
-  working(button, false);
+async function add(exchange, text, control) {
+  const asked = post("/api/my/symbols/", { exchange, lines: [text] });
+  const { ok, data, message } = await toast.during(control, `Asking ${nameOf(exchange)} for ${text}…`, asked);
   const verdict = ok ? data.verdicts[0] : { ok: false, message };
-  say(verdict.ok ? "done" : "refused", verdict.message);
-  await load();
+  toast.say(verdict.ok ? "done" : "refused", verdict.message);
+  return verdict;
 }
 
-async function drop(row, button) {
-  working(button, true);
-  const { ok, data, message } = await remove(`/api/my/symbols/${row.id}/`);
-  working(button, false);
-  say(ok ? "done" : "refused", ok ? data.message : message, ok ? () => add(row.exchange_id, row.symbol, button) : undefined);
-  await load();
+async function addRow(row, control) {
+  await add(row.exchange_id, row.symbol, control);
+  await (rows.some(({ id }) => id === row.id) ? reload(row.id) : load());
 }
 
-// Many at once
-
-function bulk() {
-  const dialog = byId("bulk");
-  byId("paste").addEventListener("click", () => {
-    if (view.exchange) byId("bulk-exchange").value = view.exchange;
-    byId("verdicts").replaceChildren();
-    dialog.showModal();
-    byId("bulk-lines").focus();
-  });
-  dialog.addEventListener("close", () => load());
-  byId("bulk-form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = event.target.querySelector("[type=submit]");
-    const lines = byId("bulk-lines").value.split(/[\n,;]+/).map((text) => text.trim()).filter(Boolean);
-    if (!lines.length) return;
-    working(button, true);
-    const { ok, data, message } = await post("/api/my/symbols/", { exchange: byId("bulk-exchange").value, lines });
-    working(button, false);
-    const verdicts = ok ? data.verdicts : [{ ok: false, text: "", message }];
-    byId("verdicts").replaceChildren(
-      ...verdicts.map((verdict) => h("li", { "data-kind": verdict.ok ? "done" : "refused" }, h("strong", {}, verdict.text), " ", verdict.message)),
-    );
-    // What went well is done; the rest stays to be corrected.
-    if (ok) byId("bulk-lines").value = verdicts.filter((verdict) => !verdict.ok).map((verdict) => verdict.text).join("\n");
-  });
+async function drop(row, control) {
+  const { ok, data, message } = await toast.during(control, `Removing ${row.symbol}…`, remove(`/api/my/symbols/${row.id}/`));
+  toast.say(ok ? "done" : "refused", ok ? data.message : message, ok ? () => addRow(row, control) : undefined);
+  await reload(row.id);
 }
+
+async function decide(row, policy, control) {
+  const { ok, data, message } = await toast.during(control, `Telling ${nameOf(row.exchange_id)}…`, patch(`/api/symbols/${row.id}/`, { policy }));
+  control.blur(); // what it shows is the answer's
+  const label = [...control.options].find((option) => option.value === policy)?.text;
+  const said = ok ? [`${row.symbol}: watched ${label}.`, data.message].filter(Boolean).join(" ") : message;
+  toast.say(ok ? "done" : "refused", said, ok ? () => decide(data, row.policy, control) : undefined);
+  lines.delete(row.id);
+  await reload(row.id);
+}
+
+/** Have the exchange tell its symbols again. @param {HTMLButtonElement} control */
+async function relist(control) {
+  const { exchange } = view;
+  const asked = post(`/api/exchanges/${encodeURIComponent(exchange)}/commands/`, { action: "resync" });
+  const { ok, data, message } = await toast.during(control, `Asking ${nameOf(exchange)} for its list…`, asked);
+  const done = ok && data.ok;
+  toast.say(done ? "done" : "refused", `${nameOf(exchange)}: ${data?.message ?? message}`);
+  if (done) await load();
+}
+
+const steps = {
+  clear: () => setView({ query: "", exchange: "", volume: "", show: "" }),
+  showAll: () => setView({ show: "" }),
+  ask: async (exchange, control) => {
+    const verdict = await add(exchange, view.query, control);
+    if (verdict.ok) setView({ query: verdict.symbol, exchange, volume: "", show: "" });
+  },
+  refresh: relist,
+};
 
 // What the reader does
 
-const chosen = new Set([view.show].filter(Boolean));
 const SHOWN = [
   ["mine", "Mine"],
   ["tier1", "Tier 1"],
 ];
-const paintShow = toggles(byId("show"), chosen, () => {
-  const [latest] = [...chosen].filter((value) => value !== view.show);
-  chosen.clear();
-  view.show = latest ?? "";
-  if (view.show) chosen.add(view.show);
-  paintShow(SHOWN);
-  positions.show(view.show === "mine");
+const chosen = new Set([view.show].filter(Boolean));
+const paintShow = toggles(byId("show"), chosen, () => setView({ show: [...chosen].find((value) => value !== view.show) ?? "" }));
+const positions = new Positions({ exchanges, toast, exchange: () => view.exchange || page.own, onChange: load });
+
+/** @param {Partial<import("./symbol-list.js").View>} changes */
+function setView(changes) {
+  const before = view.show;
+  Object.assign(view, changes);
+  paintControls();
+  if (view.show !== before || "show" in changes) positions.show(view.show === "mine");
   load();
-});
+}
 
-const positions = new Positions({ names, say });
-
-function start() {
+function paintControls() {
   const search = byId("search");
-  search.value = view.query;
+  if (search.value.trim() !== view.query) search.value = view.query;
   byId("exchange").value = view.exchange;
   byId("liquidity").value = view.volume;
+  chosen.clear();
+  if (view.show) chosen.add(view.show);
+  paintShow(SHOWN);
+  paintListing();
+}
+
+/** @param {number} id */
+function select(id) {
+  for (const each of [selected, id]) set(lines.get(each)?.element ?? body, "aria-current", each === id && each !== 0 ? "true" : null);
+  set(body, "aria-current", null);
+  selected = id;
+  lines.get(id)?.element.scrollIntoView({ block: "nearest" });
+}
+
+/** @param {number} step */
+function move(step) {
+  if (!rows.length) return;
+  const at = rows.findIndex((row) => row.id === selected);
+  select(rows[at < 0 ? 0 : Math.min(Math.max(at + step, 0), rows.length - 1)].id);
+}
+
+const current = () => rows.find((row) => row.id === selected);
+
+function open() {
+  const row = current();
+  if (row) location.assign(symbolUrl(row.exchange_id, row.symbol));
+}
+
+/** By its key what the button of the row does. @param {"add" | "remove"} what */
+function act(what) {
+  const row = current();
+  if (!rights.mayAdd) toast.say("refused", "Adding symbols needs the role trader. An administrator gives it.");
+  else if (!row) toast.say("refused", "Choose a row first, with j and k.");
+  else if (offered(row) !== what) toast.say("refused", `${row.symbol}: ${what === "remove" ? "not among those you added" : row.added ? "in your list already" : "cannot be added"}.`);
+  else lines.get(row.id).element.querySelector(`[data-do=${what}]`)?.click();
+}
+
+function listenToRows() {
+  body.addEventListener("click", ({ target }) => {
+    const id = Number(target.closest("tr")?.dataset.id);
+    const row = rows.find((each) => each.id === id);
+    const control = target.closest("button[data-do]");
+    if (row && control) (control.dataset.do === "add" ? addRow : drop)(row, control);
+    else if (row && !target.closest("a, select")) select(id);
+  });
+  body.addEventListener("change", ({ target }) => {
+    const row = rows.find((each) => each.id === Number(target.closest("tr").dataset.id));
+    if (row) decide(row, target.value, target);
+  });
+}
+
+function listenToSearch(search) {
   search.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(() => {
       typing = 0;
-      view.query = search.value.trim();
-      load();
+      setView({ query: search.value.trim() });
     }, TYPING);
   });
-  byId("exchange").addEventListener("change", (event) => ((view.exchange = event.target.value), load()));
-  byId("liquidity").addEventListener("change", (event) => ((view.volume = event.target.value), load()));
+  search.addEventListener("keydown", (event) => {
+    if (!["Enter", "ArrowDown"].includes(event.key)) return;
+    event.preventDefault();
+    search.blur();
+    move(0);
+  });
+}
+
+function escape() {
+  const search = byId("search");
+  if (search.value) setView({ query: (search.value = "") });
+  else if (document.activeElement === search) search.blur();
+  else if (selected) select(0);
+  else toast.hide();
+}
+
+function start() {
+  const search = byId("search");
+  listenToSearch(search);
+  listenToRows();
+  byId("exchange").addEventListener("change", (event) => setView({ exchange: event.target.value }));
+  byId("liquidity").addEventListener("change", (event) => setView({ volume: event.target.value }));
+  byId("sort").replaceChildren(...SORTS.flatMap(([name, label]) => [h("option", { value: `-${name}` }, `${label} ↓`), h("option", { value: name }, `${label} ↑`)]));
+  byId("sort").addEventListener("change", (event) => sortBy(event.target.value, ""));
   byId("more").addEventListener("click", more);
-  if (mayAdd) bulk();
+  document.getElementById("relist")?.addEventListener("click", (event) => relist(event.target));
+  if (rights.mayAdd) bulk({ exchange: () => view.exchange || page.own, onClose: load });
   listen({
     "/": () => (search.focus(), search.select()),
-    Escape: () => (search.value ? ((search.value = view.query = ""), load()) : search.blur()),
+    j: () => move(1),
+    k: () => move(-1),
+    Enter: open,
+    a: () => act("add"),
+    x: () => act("remove"),
+    "?": () => byId("keys").showModal(),
+    Escape: escape,
   });
   paintHeads();
-  paintShow(SHOWN);
-  positions.show(view.show === "mine");
-  load();
+  setView({ show: view.show });
   setInterval(refresh, REFRESH);
 }
 

@@ -1,0 +1,97 @@
+"""A real Chromium over real processes: what the tests of the pages share."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from exchanges.models import Exchange
+from exchanges.sandbox.server import Sandbox
+from livermore.db import db
+
+# Without these Chromium looks for its maker's hosts at every start; root may not use its sandbox.
+FLAGS = [
+    f"--{flag}"
+    for flag in (
+        "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
+        "disable-sync",
+    )
+]  # fmt: skip
+PASSWORD = "not-a-secret-93"
+PATIENCE = 60_000
+"""Milliseconds: a bound for a busy machine, not a goal."""
+
+
+@asynccontextmanager
+async def process(environment: dict[str, str], *arguments: str) -> AsyncIterator[None]:
+    """A program of ours, ended with the block."""
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        running.terminate()
+        await running.wait()
+
+
+@asynccontextmanager
+async def web_server(environment: dict[str, str]) -> AsyncIterator[str]:
+    """The address of a web server of our own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with (
+        process(environment, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "livermore.asgi:application"),
+        httpx.AsyncClient() as client,
+    ):
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
+                        break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def chromium_browser(path: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+async def log_in(page: Page, url: str, name: str = "olive") -> None:
+    """Log in, and come to the dashboard."""
+    await page.goto(url)
+    await page.get_by_label("Username").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#link-text")
+
+
+def complaints_of(context: BrowserContext) -> list[str]:
+    """What pages opened from now on write to the console as an error or warning, or let fall; fills as it happens."""
+    found: list[str] = []
+
+    def listen(page: Page) -> None:
+        page.on("console", lambda message: found.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: found.append(str(error)))
+
+    context.on("page", listen)
+    return found
+
+
+async def point_rows_at(sandbox: Sandbox, **changes: Any) -> None:
+    """Have the rows of the simulated exchanges name this sandbox."""
+    for name in ("coinbase-sandbox", "binance-sandbox"):
+        values = {"top_n": 12, **changes, "websocket_url": sandbox.websocket_url(name), "rest_url": sandbox.rest_url(name)}
+        await db(Exchange.objects.filter(pk=name).update)(**values)
