@@ -131,12 +131,15 @@ class AlertAdmin(ModelAdmin):
     fieldsets = [
         (None, {"fields": ["on", "symbol", "timeframe", "trigger_label", "direction", "candle", "price"]}),
         ("Reading", {"fields": ["value", "previous_value", "signal_delta", "stage", "bias", "stages"]}),
-        ("Record", {"fields": ["number", "uid", "rule", "rule_version", "triggered", "published", "delayed", "revised"]}),
+        (
+            "Record",
+            {"fields": ["number", "uid", "receipt", "rule", "rule_version", "triggered", "committed", "published", "delayed", "revised"]},
+        ),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:
         """An alert that its owners do not share is for them, and for superusers."""
-        rows = super().get_queryset(request)
+        rows = super().get_queryset(request).defer("record")
         return rows if request.user.is_superuser else rows.visible_to(request.user.pk)
 
     def view_on_site(self, alert: Alert) -> str:
@@ -163,6 +166,14 @@ class AlertAdmin(ModelAdmin):
     @display(description="triggered")
     def triggered(self, alert: Alert) -> str:
         return moment(alert.triggered_at)
+
+    @display(description="receipt")
+    def receipt(self, alert: Alert) -> str:
+        return format_html('<a href="{}">what it was decided from, and when</a>', reverse("alert", args=[alert.uid]))
+
+    @display(description="committed")
+    def committed(self, alert: Alert) -> str:
+        return moment(alert.committed_at)
 
     @display(description="published")
     def published(self, alert: Alert) -> str:

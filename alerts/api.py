@@ -54,6 +54,14 @@ class AlertFilters(FilterSet):
         fields = ["delayed", "revised"]
 
 
+def alert_or_404(user_id: int | None, uid: str) -> Alert:
+    """One that this user may see. Raises NotFound."""
+    alert = Alert.objects.visible_to(user_id).by_uid(uid)
+    if alert is None:
+        raise NotFound(f"There is no alert {uid!r}.")
+    return alert
+
+
 class AlertViewSet(viewsets.ReadOnlyModelViewSet):
     """Alerts, newest first."""
 
@@ -71,12 +79,7 @@ class AlertViewSet(viewsets.ReadOnlyModelViewSet):
         return Alert.objects.visible_to(self.request.user.pk)
 
     def get_object(self) -> Alert:
-        uid = self.kwargs["uid"]
-        # PostgreSQL refuses a NUL in a text; no uid has one.
-        alert = None if "\0" in uid else self.get_queryset().filter(uid=uid).first()
-        if alert is None:
-            raise NotFound(f"There is no alert {uid!r}.")
-        return alert
+        return alert_or_404(self.request.user.pk, self.kwargs["uid"])
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "epochs": dict(ExchangeSequence.objects.values_list("exchange_id", "epoch"))}

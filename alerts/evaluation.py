@@ -13,6 +13,20 @@ DELAYED_AFTER = 150_000
 """Exchange time (ms) past its close after which an alert counts as delayed."""
 
 
+class Origin(NamedTuple):
+    """Where the close that raised an alert came from, and when: milliseconds UTC, None where it is not known.
+
+    ``closed_by``: as in ``candles.Closing``, or "history" for one that a warm-up fetched. ``exchange``: the exchange's own time of the
+    frame; ``received`` and ``evaluated``: ours. ``feed_age``: milliseconds since the last frame of the symbol.
+    """
+
+    closed_by: str = ""
+    exchange: int | None = None
+    received: int | None = None
+    evaluated: int | None = None
+    feed_age: int | None = None
+
+
 class Draft(NamedTuple):
     """An alert that is not stored yet. ``stages``: the reading of every timeframe of the symbol at that moment."""
 
@@ -22,6 +36,7 @@ class Draft(NamedTuple):
     delayed: bool
     bias: str
     stages: dict[str, Reading]
+    origin: Origin = Origin()
 
 
 class Evaluator:
@@ -64,7 +79,7 @@ class Evaluator:
 
     def restore(self, symbol: str, timeframe: str, state: str) -> None:
         """Go on from a checkpoint. Raises ValueError where it cannot be read."""
-        self._memories[symbol, timeframe] = msgspec.json.decode(state, type=dict[int, Memory])
+        self._memories[symbol, timeframe] = memories(state)
 
     def remember(self, symbol: str, timeframe: str, rule_id: int, label: str, close_time: int) -> None:
         """Note a stored alert, so that its cooldown holds whatever became of the checkpoint."""
@@ -73,6 +88,11 @@ class Evaluator:
 
     def forget(self, symbol: str, timeframe: str) -> None:
         self._memories.pop((symbol, timeframe), None)
+
+
+def memories(state: str) -> dict[int, Memory]:
+    """What the rules remember of a series, by rule id, out of its checkpoint. Raises ValueError where it cannot be read."""
+    return msgspec.json.decode(state, type=dict[int, Memory])
 
 
 def _bias(readings: Mapping[str, Reading]) -> str:

@@ -64,11 +64,19 @@ class ExchangeSequence(models.Model):
 
 class AlertQuerySet(models.QuerySet["Alert"]):
     def visible_to(self, user_id: int | None) -> "AlertQuerySet":
-        """What that user may see: what is shared, and what is the user's own. None: what everybody may see."""
+        """What that user may see: what is shared, and what is the user's own. None: what everybody may see.
+
+        Without its ``record``, which is read one at a time.
+        """
+        rows = self.defer("record")
         if user_id is None:
-            return self.filter(shared=True)
+            return rows.filter(shared=True)
         own = Alert.owners.through.objects.filter(alert_id=models.OuterRef("pk"), user_id=user_id)
-        return self.filter(models.Q(shared=True) | models.Exists(own))
+        return rows.filter(models.Q(shared=True) | models.Exists(own))
+
+    def by_uid(self, uid: str) -> "Alert | None":
+        """PostgreSQL refuses a NUL in a text; no uid has one."""
+        return None if "\0" in uid else self.filter(uid=uid).first()
 
 
 class Alert(models.Model):
@@ -92,6 +100,7 @@ class Alert(models.Model):
     price = models.FloatField()
     candle_time = models.BigIntegerField(help_text="Open time of the candle, milliseconds UTC.")
     triggered_at = models.BigIntegerField(help_text="Milliseconds UTC.")
+    committed_at = models.BigIntegerField(null=True, help_text="When its transaction was through, as far as its process lived to say.")
     published_at = models.BigIntegerField(null=True)
     delayed = models.BooleanField(default=False)
     revised = models.BooleanField(default=False)
@@ -104,6 +113,7 @@ class Alert(models.Model):
     owners = models.ManyToManyField(
         settings.AUTH_USER_MODEL, related_name="own_alerts", blank=True, help_text="Who may see it where it is not shared."
     )
+    record = models.JSONField(null=True, help_text="What it was decided from, as it was then: alerts/receipts.py. None on old ones.")
 
     objects = AlertQuerySet.as_manager()
 

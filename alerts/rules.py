@@ -18,6 +18,7 @@ class Rule(Struct, frozen=True):
     oversold_buffer: float = 0.05
     overbought_buffer: float = 0.03
     cooldown: int = 300_000
+    name: str = ""
 
 
 class Memory(Struct):

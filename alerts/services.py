@@ -1,5 +1,7 @@
 """Every write of alerts, and what they look like outside."""
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -11,6 +13,7 @@ from django.db.models import Exists, F, Max, OuterRef
 from alerts.evaluation import Draft
 from alerts.models import Alert, AlertRule, ExchangeSequence
 from alerts.payloads import AlertMessage, WithheldMessage
+from alerts.receipts import Connector, record
 from alerts.rules import Rule, uid
 from exchanges.events import BASE_TIMEFRAME
 from exchanges.models import UserExchange
@@ -60,6 +63,7 @@ def rules_load() -> list[Rule]:
             oversold_buffer=row.oversold_buffer / 100,
             overbought_buffer=row.overbought_buffer / 100,
             cooldown=row.cooldown * 1000,
+            name=row.name,
         )
         for row in AlertRule.objects.filter(enabled=True)
     ]
@@ -121,8 +125,9 @@ def _store(sequence: ExchangeSequence, drafts: Sequence[Draft], naming: dict[str
     for known in Alert.objects.filter(uid__in=list(uids)).values_list("uid", flat=True):
         del uids[known]
     at = now_ms()
+    connector: Connector = {"host": socket.gethostname(), "pid": os.getpid(), "fence": sequence.fence}
     alerts = [
-        _alert(sequence.exchange_id, sequence.last_number + place, key, draft, naming[draft.advance.series.symbol], at)
+        _alert(sequence.exchange_id, sequence.last_number + place, key, draft, naming[draft.advance.series.symbol], at, connector)
         for place, (key, draft) in enumerate(uids.items(), 1)
     ]
     Alert.objects.bulk_create(alerts, batch_size=200)
@@ -151,7 +156,7 @@ def _uid(exchange_id: str, draft: Draft) -> str:
     return uid(exchange_id, series.symbol, series.timeframe, draft.rule, draft.signal.label, draft.advance.bar.open_time)
 
 
-def _alert(exchange_id: str, number: int, key: str, draft: Draft, naming: Naming, at: int) -> Alert:
+def _alert(exchange_id: str, number: int, key: str, draft: Draft, naming: Naming, at: int, connector: Connector) -> Alert:
     advance, current = draft.advance, draft.advance.current
     previous = advance.previous
     assert current.macdv is not None
@@ -181,12 +186,13 @@ def _alert(exchange_id: str, number: int, key: str, draft: Draft, naming: Naming
         timeframes=[{"timeframe": name, "macdv": item.macdv, "stage": item.stage} for name, item in draft.stages.items()],
         overflow=naming.place != SHARED,
         shared=naming.place.shared,
+        record=record(draft, connector),
     )
 
 
 def alerts_unpublished(*, exchange_id: str) -> list[Alert]:
     """What was committed but not marked as published, in order."""
-    return list(Alert.objects.filter(exchange_id=exchange_id, published_at=None).order_by("number"))
+    return list(Alert.objects.filter(exchange_id=exchange_id, published_at=None).defer("record").order_by("number"))
 
 
 def alert_owners(alerts: Sequence[Alert]) -> dict[int, list[int]]:
@@ -212,13 +218,13 @@ def alert_owners(alerts: Sequence[Alert]) -> dict[int, list[int]]:
 
 
 def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
-    """Note that they are out. Each carries its ``published_at`` and what was ``elsewhere``."""
-    Alert.objects.bulk_update(list(alerts), ["published_at", "elsewhere"], batch_size=200)
+    """Note that they are out. Each carries its ``published_at``, what was ``elsewhere``, and ``committed_at`` where this process committed it."""
+    Alert.objects.bulk_update(list(alerts), ["committed_at", "published_at", "elsewhere"], batch_size=200)
 
 
 def alerts_newest(*, exchange_id: str, most: int) -> list[Alert]:
     """The newest published ones, oldest first, for rebuilding the stream."""
-    newest = Alert.objects.filter(exchange_id=exchange_id, published_at__isnull=False).order_by("-number")[:most]
+    newest = Alert.objects.filter(exchange_id=exchange_id, published_at__isnull=False).defer("record").order_by("-number")[:most]
     return list(reversed(newest))
 
 

@@ -1,8 +1,12 @@
 """The pages a person opens."""
 
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+
+from alerts.models import Alert
+from alerts.snapshot import decimals
+from symbols.models import Symbol
 
 
 @permission_required("alerts.view_alert", raise_exception=True)
@@ -15,3 +19,14 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 def prices(request: HttpRequest) -> HttpResponse:
     """The frame of the price board: one row a coin, one column an exchange; what moves arrives over /ws/feed/."""
     return render(request, "alerts/prices.html")
+
+
+@permission_required("alerts.view_alert", raise_exception=True)
+def alert_page(request: HttpRequest, uid: str) -> HttpResponse:
+    """The frame of one alert with its receipt, both out of the API. 404 for one that this user may not see."""
+    alert = Alert.objects.visible_to(request.user.pk).select_related("exchange").by_uid(uid)
+    if alert is None:
+        raise Http404("There is no such alert.")
+    listed = Symbol.objects.filter(exchange=alert.exchange_id, symbol=alert.symbol).first()
+    context = {"alert": alert, "exchange": alert.exchange, "decimals": decimals(listed.price_increment, listed.price) if listed else None}
+    return render(request, "alerts/alert.html", context)

@@ -126,7 +126,15 @@ async def market(
     replay = Replay()
     clocks = Clocks(silence=_FOREVER, proof=_FOREVER)
     ws: Any = replay
-    link = Link(exchange.protocol, ws, limits=exchange.effective_limits, emit=connector.on_event, requests=count(1), clocks=clocks)
+    link = Link(
+        exchange.protocol,
+        ws,
+        limits=exchange.effective_limits,
+        emit=connector.on_event,
+        requests=count(1),
+        clocks=clocks,
+        heard=connector._engine.heard,
+    )
     link.add(Stream(Channel.CANDLES, symbol) for symbol in symbols)
     try:
         yield Market(connector, replay, symbols)

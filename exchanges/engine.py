@@ -30,13 +30,17 @@ Emit = Callable[[Event], None]
 
 
 class Engine:
-    """The connections to one exchange. ``want`` may be called at any time; ``run`` lasts until it is cancelled."""
+    """The connections to one exchange. ``want`` may be called at any time; ``run`` lasts until it is cancelled.
+
+    ``heard``: when the last frame of each symbol came, on whichever connection, as ``time.monotonic`` had it.
+    """
 
     def __init__(self, adapter: Adapter, *, websocket_url: str, limits: Limits, emit: Emit, clocks: Clocks = Clocks()) -> None:  # noqa: B008  (immutable)
         self.adapter, self.limits, self.emit, self.clocks = adapter, limits, emit, clocks
         self.url = adapter.connect_url(websocket_url)
         self.budget = ConnectBudget(limits.connects_per_5min)
         self.requests = count(1)
+        self.heard: dict[str, float] = {}
         self._slots: list[_Slot] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
@@ -54,6 +58,8 @@ class Engine:
     def want(self, streams: Iterable[Stream]) -> None:
         """Make ``streams`` the wanted set; running connections follow without a reconnect."""
         wanted = set(streams)
+        for symbol in self.heard.keys() - {stream.symbol for stream in wanted}:
+            del self.heard[symbol]
         for slot in self._slots:
             slot.drop(slot.wanted - wanted)
         missing = sorted(wanted - self.wanted)
@@ -173,7 +179,13 @@ class _Slot:
         engine.budget.spend()
         engine.connects += 1
         return await Link.connect(
-            engine.adapter, engine.url, limits=engine.limits, emit=engine.emit, requests=engine.requests, clocks=engine.clocks
+            engine.adapter,
+            engine.url,
+            limits=engine.limits,
+            emit=engine.emit,
+            requests=engine.requests,
+            heard=engine.heard,
+            clocks=engine.clocks,
         )
 
     async def _wait(self, end: LinkClosed, backoff: Backoff) -> None:

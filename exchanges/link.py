@@ -70,9 +70,11 @@ class Link:
         emit: Callable[[Event], None],
         requests: Iterator[int],
         clocks: Clocks,
+        heard: dict[str, float],
     ) -> None:
         self._adapter, self._ws, self._limits, self._emit, self._requests = adapter, ws, limits, emit, requests
         self._clocks = clocks
+        self._heard = heard
         self.wanted: set[Stream] = set()
         self._unacked: dict[Stream, float] = {}
         self._unproved: dict[Stream, float] = {}
@@ -102,9 +104,10 @@ class Link:
         limits: Limits,
         emit: Callable[[Event], None],
         requests: Iterator[int],
+        heard: dict[str, float],
         clocks: Clocks = Clocks(),  # noqa: B008  (immutable)
     ) -> "Link":
-        """Open a socket. Raises LinkClosed with the reason."""
+        """Open a socket. ``heard``: where it notes when a symbol's last frame came. Raises LinkClosed with the reason."""
         try:
             ws = await connect(
                 url,
@@ -123,7 +126,7 @@ class Link:
             raise LinkClosed(f"refused: {refusal.reason}", retry_after=seconds_to_wait(refusal)) from error
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             raise LinkClosed(why(error)) from error
-        return cls(adapter, ws, limits=limits, emit=emit, requests=requests, clocks=clocks)
+        return cls(adapter, ws, limits=limits, emit=emit, requests=requests, clocks=clocks, heard=heard)
 
     @property
     def open(self) -> bool:
@@ -217,11 +220,11 @@ class Link:
     def _take(self, event: Event) -> None:
         if isinstance(event, Candle):
             if event.symbol in self._candles or self._prove(Stream(Channel.CANDLES, event.symbol)):
-                self.last_data = self.last_frame
+                self.last_data = self._heard[event.symbol] = self.last_frame
                 self._emit(event)
         elif isinstance(event, Ticker):
             if event.symbol in self._tickers or self._prove(Stream(Channel.TICKER, event.symbol)):
-                self.last_data = self.last_frame
+                self.last_data = self._heard[event.symbol] = self.last_frame
                 self._emit(event)
         elif isinstance(event, Sequence):
             self._count(event.number)

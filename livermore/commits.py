@@ -126,6 +126,9 @@ class Committer:
                 await asyncio.sleep(backoff.next(0.1))
             else:
                 self._on_trouble("")
+                at = services.now_ms()
+                for alert in alerts:
+                    alert.committed_at = at
                 return alerts
 
     async def _write(self, batch: Batch) -> None:

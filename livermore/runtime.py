@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable
 from itertools import groupby
@@ -11,7 +12,7 @@ from django.db import Error as DatabaseError
 from redis.asyncio import Redis
 
 from alerts import services
-from alerts.evaluation import Evaluator
+from alerts.evaluation import Evaluator, Origin
 from alerts.publishing import Publisher
 from exchanges import status as statuses
 from exchanges.engine import Engine
@@ -44,7 +45,7 @@ from livermore.states import States
 from livermore.watched import Watched
 from market_data import store
 from market_data.backfill import History
-from market_data.candles import RECENT, STALE_AFTER, STEP, Bar
+from market_data.candles import RECENT, STALE_AFTER, STEP, Bar, Closing
 from market_data.series import Advance
 from symbols import marketcaps
 
@@ -54,6 +55,8 @@ TICKER_INTERVAL = 0.25
 """Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
 _HOUR = TIMEFRAMES["1h"]
+FETCHED = Closing("history")
+"""A candle that a warm-up fetched."""
 
 
 class Connector:
@@ -234,8 +237,20 @@ class Connector:
     def _on_candle(self, event: Candle) -> None:
         self.clock = max(self.clock, event.event_time)
         watched = self.watched.get(event.symbol)
-        if watched is not None and event.timeframe == BASE_TIMEFRAME and (bars := watched.book.on_candle(event)):
+        if watched is None or event.timeframe != BASE_TIMEFRAME:
+            return
+        received = self._received(event.symbol) if event.closed else 0
+        if bars := watched.book.on_candle(event, received):
             self._closed(watched, bars)
+
+    def _received(self, symbol: str) -> int:
+        """When the frame of a symbol that is being taken came (ms UTC): the link noted it by a clock that only runs on."""
+        return statuses.now_ms() - (self._feed_age(symbol) or 0)
+
+    def _feed_age(self, symbol: str) -> int | None:
+        """Milliseconds since the last frame of a symbol."""
+        heard = self._engine.heard.get(symbol)
+        return None if heard is None else int((time.monotonic() - heard) * 1000)
 
     def _on_stream(self, event: StreamState) -> None:
         watched = self.watched.get(event.stream.symbol)
@@ -289,10 +304,10 @@ class Connector:
 
     def _closed(self, watched: Watched, bars: Iterable[Bar]) -> None:
         for bar in bars:
-            self._evaluate(watched, watched.advance(bar), recovered=False)
+            self._evaluate(watched, watched.advance(bar), watched.book.closing(bar.open_time) or FETCHED, recovered=False)
         self._committer.nudge()
 
-    def _evaluate(self, watched: Watched, advances: list[Advance], *, recovered: bool) -> None:
+    def _evaluate(self, watched: Watched, advances: list[Advance], closing: Closing, *, recovered: bool) -> None:
         """Put what closed at one moment into the open batch, with the alerts it raises.
 
         ``recovered``: fetched by a warm-up; its alerts are delayed, and no close is announced.
@@ -302,7 +317,9 @@ class Connector:
             watched.readings[advance.series.timeframe] = advance.current
         for advance in advances:
             series = advance.series
-            batch.drafts += self._evaluator.evaluate(advance, watched.readings, self.clock, recovered=recovered)
+            if drafts := self._evaluator.evaluate(advance, watched.readings, self.clock, recovered=recovered):
+                origin = self._origin(advance, closing)
+                batch.drafts += [draft._replace(origin=origin) for draft in drafts]
             batch.touched[series.symbol, series.timeframe] = series
             if series.timeframe == "1d" and advance.bar.open_time > self._last_day:
                 self._last_day = advance.bar.open_time
@@ -311,6 +328,16 @@ class Connector:
                 self._note_the_hour(advance.bar.open_time + series.step)
                 value = store.indicator_value(series, advance.current)
                 batch.closes.append(store.Close(series.symbol, series.timeframe, advance.bar, value))
+
+    def _origin(self, advance: Advance, closing: Closing) -> Origin:
+        series = advance.series
+        return Origin(
+            closing.by,
+            closing.event_time or advance.bar.open_time + series.step,
+            closing.received or None,
+            statuses.now_ms(),
+            self._feed_age(series.symbol),
+        )
 
     def _note_the_hour(self, closed_at: int) -> None:
         """What users hold is read again once an hour, when its candles close: the feed drives this, not a clock of ours."""
@@ -321,8 +348,9 @@ class Connector:
     def _on_history(self, watched: Watched, history: History) -> None:
         """A warm-up ended: evaluate what was missed, then what closed meanwhile."""
         watched.note_readings(history.missed)
+        fetched = FETCHED._replace(received=statuses.now_ms())
         for _, at_once in groupby(history.missed, key=lambda advance: advance.bar.open_time + advance.series.step):
-            self._evaluate(watched, list(at_once), recovered=True)
+            self._evaluate(watched, list(at_once), fetched, recovered=True)
         batch = self._committer.batch
         for series in watched.started:
             batch.touched[watched.symbol, series.timeframe] = series
@@ -360,7 +388,7 @@ class Connector:
             self._count("read_backs_failed", "a close could not be read back: %s", error)
             self.status.set_error(f"{watched.symbol}: a close could not be read back: {error}")
             return False
-        bars = watched.book.on_history(rows, end, asked, fills_idle=self._adapter.fills_idle)
+        bars = watched.book.on_history(rows, end, asked, fills_idle=self._adapter.fills_idle, received=statuses.now_ms())
         self._note_revisions(watched)
         self._closed(watched, bars)
         self.counters["read_back"] += len(bars)

@@ -9,7 +9,9 @@ from rest_framework.routers import APIRootView, DefaultRouter
 
 from alerts.across_api import AcrossView, VenuesView
 from alerts.api import AlertViewSet
-from alerts.views import dashboard, prices
+from alerts.receipt_api import ReceiptView
+from alerts.views import alert_page, dashboard, prices
+from alerts.why_api import WhyView
 from exchanges.api import ExchangeViewSet
 from livermore import views
 from livermore.permissions import LOGGED_IN
@@ -44,6 +46,8 @@ api: list[URLPattern | URLResolver] = [
     path("exchanges/<str:exchange_id>/symbols/<path:symbol>/candles/", CandlesView.as_view(), name="candles"),
     path("across/", AcrossView.as_view(), name="across"),
     path("coins/<str:coin>/venues/", VenuesView.as_view(), name="venues"),
+    path("exchanges/<str:exchange_id>/symbols/<path:symbol>/why/", WhyView.as_view(), name="why"),
+    path("alerts/<path:uid>/receipt/", ReceiptView.as_view(), name="receipt"),
     path("my/settings/", SettingsView.as_view(), name="own-settings"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", login_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),
@@ -53,6 +57,7 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard, name="dashboard"),
+    path("alerts/<path:uid>/", alert_page, name="alert"),
     path("symbols/", symbols_page, name="symbols"),
     path("prices/", prices, name="prices"),
     path("settings/", Settings.as_view(), name="settings"),

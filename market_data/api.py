@@ -84,14 +84,14 @@ class CandlesView(APIView):
         exchange = exchange_or_404(exchange_id)
         query = QuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        row = _symbol(exchange, symbol)
+        row = symbol_or_404(exchange, symbol)
         try:
             return Response(_series(row, request.user.pk, **query.validated_data))
         except bus.FAILURES as error:
             raise RedisUnavailable from error
 
 
-def _symbol(exchange: Exchange, symbol: str) -> Symbol:
+def symbol_or_404(exchange: Exchange, symbol: str) -> Symbol:
     # PostgreSQL refuses a NUL in a text; no symbol has one.
     row = None if "\0" in symbol else Symbol.objects.filter(exchange=exchange, symbol=symbol).first()
     if row is None:
@@ -102,13 +102,13 @@ def _symbol(exchange: Exchange, symbol: str) -> Symbol:
 def _series(row: Symbol, user_id: int, *, timeframe: str, limit: int, indicator: str) -> dict[str, Any]:
     exchange_id, symbol = row.exchange_id, row.symbol
     keeper = keeper_for(user_id=user_id, row=row)
-    hidden = row.tier == Tier.OVERFLOW and keeper is None
     stored = store.read_series(exchange_id, symbol, timeframe, limit=limit, keeper=keeper)
     answer: dict[str, Any] = {
         "exchange_id": exchange_id,
         "symbol": symbol,
         "timeframe": timeframe,
-        **(_NOT_WATCHED if hidden else _state(exchange_id, symbol)),
+        "state": (said := state_of(row, keeper))["state"],
+        "reason": said["reason"],
         "candles": stored.candles,
         "indicator": stored.indicator,
     }
@@ -127,18 +127,15 @@ def _joined(readings: list[list[Any]], candles: list[list[float]], last: dict[st
     return rows
 
 
-_NOT_WATCHED = {"state": "offline", "reason": "no process follows this symbol"}
-"""Also where it is followed for other users only: what they want is not told."""
+def hidden(row: Symbol, keeper: int | None) -> bool:
+    """Whether it is followed for other users only: what they want is not told."""
+    return row.tier == Tier.OVERFLOW and keeper is None
 
 
-_NOT_WATCHED = {"state": "offline", "reason": "no process follows this symbol"}
-"""Also where it is followed for other users only: what they want is not told."""
-
-
-def _state(exchange_id: str, symbol: str) -> dict[str, str]:
-    """What the connector last said about the symbol: data nobody keeps current must not look live."""
-    value = bus.sync().hget(keys.exchange_states(exchange_id), symbol)
+def state_of(row: Symbol, keeper: int | None) -> dict[str, Any]:
+    """What the connector last said about the symbol: data nobody keeps current must not look live. ``since``: ms UTC, or None."""
+    value = None if hidden(row, keeper) else bus.sync().hget(keys.exchange_states(row.exchange_id), row.symbol)
     if value is None:
-        return _NOT_WATCHED
+        return {"state": "offline", "reason": "no process follows this symbol", "since": None}
     said = json.loads(value)
-    return {"state": said["state"], "reason": said.get("reason", "")}
+    return {"state": said["state"], "reason": said.get("reason", ""), "since": said.get("since")}

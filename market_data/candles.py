@@ -44,6 +44,17 @@ class Bar(NamedTuple):
         return Bar(self.open_time + step, self.close, self.close, self.close, self.close, 0.0, True)
 
 
+class Closing(NamedTuple):
+    """What made a candle final: "flag", "read-back", or "quiet" where nothing traded and no row says so.
+
+    ``event_time``: the exchange's, of the flagged frame. ``received``: ours, of that frame or of the answer; 0 where nobody said.
+    """
+
+    by: str
+    event_time: int = 0
+    received: int = 0
+
+
 class Revision(NamedTuple):
     """The exchange changed a candle after it was final."""
 
@@ -55,10 +66,10 @@ class Book:
     """The 5m candles of one symbol, in order and without a gap.
 
     ``last`` is the newest final candle, None while warming: what arrives then is held. Every method that can make candles final returns
-    them, oldest first; each is returned once.
+    them, oldest first; each is returned once. ``closings`` has what made them so, until ``closing`` takes it.
     """
 
-    __slots__ = ("flags_closes", "forming", "grace", "held", "last", "recent", "revisions", "traded")
+    __slots__ = ("closings", "flags_closes", "forming", "grace", "held", "last", "recent", "revisions", "traded")
 
     def __init__(self, *, flags_closes: bool) -> None:
         self.flags_closes = flags_closes
@@ -66,6 +77,7 @@ class Book:
         self.last: Bar | None = None
         self.forming: Candle | None = None
         self.held: dict[int, Bar] = {}
+        self.closings: dict[int, Closing] = {}
         self.traded: set[int] = set()
         self.recent: list[Bar] = []
         self.revisions: list[Revision] = []
@@ -77,8 +89,11 @@ class Book:
         self._forget()
         return self._drain()
 
-    def on_candle(self, candle: Candle) -> list[Bar]:
-        """Take a frame of the stream. A candle that is not newer than the last final one is refused, but a changed one is noted."""
+    def on_candle(self, candle: Candle, received: int = 0) -> list[Bar]:
+        """Take a frame of the stream. A candle that is not newer than the last final one is refused, but a changed one is noted.
+
+        ``received``: when it came, by our clock; asked of a flagged one only.
+        """
         open_time = candle.open_time
         if self.last is not None and open_time <= self.last.open_time:
             if candle.closed:
@@ -92,7 +107,12 @@ class Book:
         if not candle.closed:
             return []
         self.held[open_time] = Bar.of(candle)._replace(synthetic=candle.volume == 0)
+        self.closings[open_time] = Closing("flag", candle.event_time, received)
         return self._drain()
+
+    def closing(self, open_time: int) -> Closing | None:
+        """What made a candle final, told once; None for one of a history."""
+        return self.closings.pop(open_time, None)
 
     def due(self, clock: int) -> tuple[int, int] | None:
         """The open times [start, end) that ought to be final by the exchange's ``clock`` and are not; None if there are none."""
@@ -111,8 +131,9 @@ class Book:
             return None
         return forming
 
-    def on_history(self, rows: Sequence[Candle], end: int, clock: int, *, fills_idle: bool) -> list[Bar]:
-        """Take REST rows for what was due. ``end``: up to where they were asked for; ``clock``: the exchange's clock at the question.
+    def on_history(self, rows: Sequence[Candle], end: int, clock: int, *, fills_idle: bool, received: int = 0) -> list[Bar]:
+        """Take REST rows for what was due. ``end``: up to where they were asked for; ``clock``: the exchange's clock at the question;
+        ``received``: ours at the answer.
 
         A missing row means that nothing traded only if a later row is there, or if the exchange leaves idle intervals out, the stream
         showed no trade and ``QUIET_GRACE`` has passed. Otherwise the row is not there yet, and is asked for again.
@@ -130,11 +151,13 @@ class Book:
             bar = self.held.pop(open_time, None)
             if bar is None and (row := by_time.get(open_time)) is not None:
                 bar = Bar.of(row)._replace(synthetic=row.volume == 0)
+                self.closings[open_time] = Closing("read-back", 0, received)
             elif bar is None:
                 quiet = not fills_idle and open_time not in self.traded and clock >= open_time + STEP + QUIET_GRACE
                 if newest <= open_time and not quiet:
                     break
                 bar = self.last.filler(STEP)
+                self.closings[open_time] = Closing("quiet", 0, received)
             final.append(bar)
             self._advance(bar)
         return final + self._drain()
@@ -158,6 +181,7 @@ class Book:
             self.traded = {open_time for open_time in self.traded if open_time > limit}
         for open_time in [open_time for open_time in self.held if open_time <= limit]:
             del self.held[open_time]
+            self.closings.pop(open_time, None)
 
     def _note_revision(self, now: Bar) -> None:
         for at, was in enumerate(self.recent):

@@ -18,13 +18,15 @@ CATCH_UP_BARS = 3000
 
 
 class Advance(NamedTuple):
-    """What one closed candle did to a series. ``warm``: whether an alert may fire on this candle."""
+    """What one closed candle did to a series. ``warm``: whether an alert may fire on it; ``bars`` and ``observed``: taken by then."""
 
     series: "Series"
     bar: Bar
     previous: Reading | None
     current: Reading
     warm: bool
+    bars: int = 0
+    observed: int = 0
 
 
 class Series:
@@ -46,7 +48,7 @@ class Series:
         previous = self.indicator.reading if self.last_open is not None else None
         self.indicator.update(bar.high, bar.low, bar.close, bar.synthetic)
         self.last_open, self.last_close = bar.open_time, bar.close
-        return Advance(self, bar, previous, self.indicator.reading, self.warm)
+        return Advance(self, bar, previous, self.indicator.reading, self.warm, self.indicator.bars, self.indicator.observed)
 
     @property
     def warm(self) -> bool:

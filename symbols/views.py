@@ -102,7 +102,7 @@ class Settings(View):
 
     def exchanges(self, request: HttpRequest, user: User) -> HttpResponse:
         uses = uses_of(user, data=request.POST)
-        if not all([use.form.is_valid() for use in uses]):
+        if not all(use.form.is_valid() for use in uses):
             return self.show(request, user, data=request.POST)
         for use in uses:
             said = use.form.cleaned_data

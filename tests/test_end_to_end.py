@@ -189,6 +189,28 @@ def test_the_stream_holds_what_the_database_holds(record: Record, exchange_id: s
     assert published == noted or record.missed
 
 
+@each_run
+@each_exchange
+def test_every_alert_has_the_record_of_its_own_candle(record: Record, exchange_id: str) -> None:
+    ways = set()
+    for alert in record.exchanges[exchange_id].alerts:
+        kept = alert.record
+        ways.add(kept["candle"]["closed_by"])
+        assert (kept["current"]["macdv"], kept["current"]["histogram"]) == (alert.trigger_value, alert.signal_delta)
+        assert (kept["current"]["stage"], kept["previous"]["macdv"]) == (alert.stage, alert.previous_value)
+        assert (kept["candle"]["open_time"], kept["candle"]["close"]) == (alert.candle_time, alert.price)
+        assert kept["warm_up"]["bars"] >= kept["warm_up"]["needed"]
+        assert kept["rule"]["version"] == alert.rule_version
+        ours = [kept["times"]["received"], kept["times"]["evaluated"], alert.committed_at, alert.published_at]
+        known = [at for at in ours if at is not None]
+        assert known == sorted(known)
+        assert kept["times"]["exchange"] >= kept["candle"]["close_time"] - 1_000
+        assert alert.delayed or kept["candle"]["closed_by"] != "history"
+    live = {"read-back"} if exchange_id == COINBASE_ID else {"flag"}
+    assert live <= ways <= {"flag", "read-back", "quiet", "history"}
+    assert ("history" in ways) == bool(record.missed)
+
+
 @each_exchange
 def test_alerts_of_a_run_that_crashed_are_those_of_one_that_was_never_stopped(unbroken: Record, crashed: Record, exchange_id: str) -> None:
     assert sorted(crashed.exchanges[exchange_id].candles) == sorted(unbroken.exchanges[exchange_id].candles)

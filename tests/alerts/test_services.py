@@ -222,6 +222,7 @@ def test_rules_are_read_in_the_units_they_are_evaluated_in() -> None:
         oversold_buffer=0.04,
         overbought_buffer=0.025,
         cooldown=90_000,
+        name="Mine",
     )
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import json
+import time
 
 import msgspec
 from websockets.asyncio.server import ServerConnection
@@ -302,3 +303,14 @@ async def test_ending_it_closes_the_connection():
             await run.until(connected())
         async with asyncio.timeout(3):
             await ended.wait()
+
+
+async def test_the_last_frame_of_a_symbol_is_noted_and_forgotten_with_it():
+    async with Venue(answer).open() as venue, Run(venue.url) as run:
+        run.engine.want([CANDLES, TICKER])
+        before = time.monotonic()
+        await run.until(proved(CANDLES, TICKER))
+        assert set(run.engine.heard) == {"BTCUSDT"}
+        assert before <= run.engine.heard["BTCUSDT"] <= time.monotonic()
+        run.engine.want([])
+        assert run.engine.heard == {}

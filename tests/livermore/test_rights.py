@@ -216,6 +216,7 @@ def test_nobody_but_a_superuser_sees_what_is_anothers(role: str) -> None:
     more = ["/admin/symbols/symbol/2/change/", "/api/symbols/2/", "/symbols/coinbase/CANARYCOIN-USD/", "/api/my/positions/?user=1"]
     more += ["/api/alerts/x|CANARYCOIN/", "/admin/exchanges/userexchange/1/change/", "/admin/symbols/position/1/change/"]
     more += ["/api/exchanges/coinbase/symbols/CANARYCOIN-USD/candles/", "/api/alerts/?symbol=CANARYCOIN-USD", "/api/symbols/?tier=2"]
+    more += ["/api/alerts/x|CANARYCOIN/receipt/", "/alerts/x|CANARYCOIN/", "/api/exchanges/coinbase/symbols/CANARYCOIN-USD/why/"]
     seen = []
     for path in [path for _, path in routes()] + more:
         if path in {"/logout/", "/admin/logout/"}:

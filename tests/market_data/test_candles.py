@@ -1,7 +1,7 @@
 import pytest
 
 from exchanges.events import Candle
-from market_data.candles import STEP, Bar, Book, Longer, filled
+from market_data.candles import STEP, Bar, Book, Closing, Longer, filled
 
 T0 = 1_786_000_200_000 // 86_400_000 * 86_400_000
 
@@ -163,3 +163,36 @@ def test_history_is_filled_between_and_after_its_rows():
         Bar(at(3), 12.0, 12.0, 12.0, 12.0, 0.0, True),
     ]
     assert [item.open_time for item in filled([candle(0), candle(5)], STEP, at(4), to_end=False)] == [at(0)]
+
+
+# What closed a candle
+
+
+def test_a_flagged_close_says_so_once_with_both_times_of_its_frame():
+    book = started(flags_closes=True)
+    book.on_candle(candle(1, 11.0, event_time=5), 6)
+    assert book.closing(at(1)) is None
+    book.on_candle(candle(1, 11.0, closed=True, event_time=7), 8)
+    assert book.closing(at(1)) == Closing("flag", 7, 8)
+    assert book.closing(at(1)) is None
+
+
+def test_a_read_back_and_a_quiet_interval_say_so():
+    book = started(flags_closes=False)
+    book.on_history([candle(2, 12.0)], at(3), at(3), fills_idle=False, received=99)
+    assert [book.closing(at(place)) for place in (1, 2)] == [Closing("quiet", 0, 99), Closing("read-back", 0, 99)]
+
+
+def test_a_held_close_keeps_the_time_at_which_it_came():
+    book = started(flags_closes=True)
+    book.on_candle(candle(2, 12.0, closed=True, event_time=20), 21)
+    book.on_history([candle(1, 11.0)], at(2), at(3), fills_idle=False, received=99)
+    assert [book.closing(at(place)) for place in (1, 2)] == [Closing("read-back", 0, 99), Closing("flag", 20, 21)]
+
+
+def test_what_a_history_overtook_leaves_nothing_behind():
+    book = Book(flags_closes=True)
+    for place in (1, 2, 3):
+        book.on_candle(candle(place, closed=True), 5)
+    book.start(bar(2))
+    assert set(book.closings) == {at(3)}

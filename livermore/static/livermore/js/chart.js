@@ -135,6 +135,15 @@ export class Chart {
     this.chart.timeScale().setVisibleLogicalRange({ from: Math.max(count - visible, -2), to: count + 4 });
   }
 
+  /** A candle in the middle, or as near to it as there are candles. @param {number} t its open time */
+  toCandle(t) {
+    const bars = this.bars.all();
+    const at = bars.findIndex((bar) => bar.t === t);
+    const visible = Math.max(20, Math.floor(this.root.clientWidth / (BAR * this.scale)) - 12);
+    const to = Math.min(at + visible / 2, bars.length + 4);
+    this.chart.timeScale().setVisibleLogicalRange({ from: to - visible, to });
+  }
+
   /** The other exchange's candles, or null for none. @param {import("./bars.js").Bars | null} other */
   setOther(other) {
     this.other = other;

@@ -3,7 +3,8 @@ import { cardOf as acrossCard, leadText } from "./across.js";
 import { describe, safeLink } from "./alerts.js";
 import { h, icon, setText } from "./dom.js";
 import { ago, duration, exact, exactTime, macdv, percent, price } from "./format.js";
-import { symbolUrl } from "./links.js";
+import { alertPageUrl, symbolUrl } from "./links.js";
+import { receiptPart } from "./receipt.js";
 import { stageName } from "./stages.js";
 
 const SIGNS = { up: "▲", down: "▼" };
@@ -147,8 +148,8 @@ function tradeButton(alert, { offer, name, allowed }) {
   return h("a", { class: "button", href: url, target: "_blank", rel: "noopener noreferrer", title }, `${verb} on ${name}`, icon("icon-out"));
 }
 
-/** What opens under an alert. @param {object} alert */
-export function alertDetails(alert) {
+/** What opens under an alert. @param {object} alert @param {{ whole?: boolean }} [options] ``whole``: on its own page, with the receipt open */
+export function alertDetails(alert, { whole = false } = {}) {
   const facts = [
     ["Candle", exactTime(alert.candle_time)],
     ["Triggered", exactTime(alert.triggered_at)],
@@ -161,11 +162,13 @@ export function alertDetails(alert) {
   const list = facts.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]);
   const chart = h(
     "a",
-    { class: "button", href: symbolUrl(alert.source_exchange_id, alert.symbol, alert.timeframe) },
+    { class: "button", href: symbolUrl(alert.source_exchange_id, alert.symbol, alert.timeframe, alert.candle_time) },
     icon("icon-chart"),
     `Chart of ${alert.symbol} ${alert.timeframe}`,
   );
-  return h("div", { class: "alert-details" }, h("dl", {}, ...list), timeframeTable(alert), chart);
+  const link = whole ? null : h("a", { class: "button", "data-kind": "plain", href: alertPageUrl(alert.uid) }, "Its own page");
+  const actions = h("div", { class: "alert-actions" }, chart, link);
+  return h("div", { class: "alert-details" }, h("dl", {}, ...list), timeframeTable(alert), actions, receiptPart(alert, whole));
 }
 
 function publication({ published_at: published, triggered_at: triggered }) {

@@ -3,6 +3,7 @@ import { passes } from "./alerts.js";
 import { arrange, set, setText } from "./dom.js";
 import { alertDetails, createAlert, paintAge } from "./feed-item.js";
 import { flash } from "./matrix-row.js";
+import { noteShown } from "./shown.js";
 import { rowKey } from "./state.js";
 
 const PAGE = 50;
@@ -102,6 +103,7 @@ export class AlertFeed {
     this.entries.set(alert.uid, entry);
     if (known?.details) this.expand(entry);
     if (this.drawn && !known) flash(entry.element, "news");
+    noteShown(alert.uid);
     set(entry.element, "aria-current", alert.uid === this.selected || null);
     return entry;
   }

@@ -113,6 +113,11 @@ export function clockTime(at) {
   return `${hour}:${minute}:${second}`;
 }
 
+/** To the millisecond, in the reader's zone. @param {number} at */
+export function preciseTime(at) {
+  return `${clockTime(at)}.${String(((at % 1000) + 1000) % 1000).padStart(3, "0")}`;
+}
+
 function utc(at) {
   return `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }

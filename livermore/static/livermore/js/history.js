@@ -4,6 +4,7 @@ import { arrange, h, set, setText } from "./dom.js";
 import { alertDetails, createAlert, paintAge } from "./feed-item.js";
 import { alertsUrl } from "./links.js";
 import { flash } from "./matrix-row.js";
+import { noteShown } from "./shown.js";
 
 const PAGE = 20;
 const MOST_MARKS = 500;
@@ -74,6 +75,7 @@ export class History {
     const entry = createAlert(alert, this.context());
     this.entries.set(alert.uid, entry);
     if (this.drawn && !known) flash(entry.element, "news");
+    noteShown(alert.uid);
   }
 
   paint() {

@@ -2,9 +2,24 @@
 
 const path = (symbol) => symbol.split("/").map(encodeURIComponent).join("/");
 
-/** The page of a symbol. @param {string} exchangeId @param {string} symbol @param {string} [timeframe] */
-export function symbolUrl(exchangeId, symbol, timeframe = "") {
-  return `/symbols/${encodeURIComponent(exchangeId)}/${path(symbol)}/${timeframe && `?timeframe=${timeframe}`}`;
+/** The page of a symbol, at a candle by its open time. @param {string} exchangeId @param {string} symbol @param {string} [timeframe] @param {number} [candle] */
+export function symbolUrl(exchangeId, symbol, timeframe = "", candle = 0) {
+  const query = timeframe && `?timeframe=${timeframe}${candle ? `&candle=${candle}` : ""}`;
+  return `/symbols/${encodeURIComponent(exchangeId)}/${path(symbol)}/${query}`;
+}
+
+/** @param {string} uid */
+export const alertPageUrl = (uid) => `/alerts/${path(uid)}/`;
+
+/** @param {string} uid */
+export const alertUrl = (uid) => `/api/alerts/${path(uid)}/`;
+
+/** @param {string} uid */
+export const receiptUrl = (uid) => `${alertUrl(uid)}receipt/`;
+
+/** @param {string} exchangeId @param {string} symbol @param {string} timeframe */
+export function whyUrl(exchangeId, symbol, timeframe) {
+  return `/api/exchanges/${encodeURIComponent(exchangeId)}/symbols/${path(symbol)}/why/?timeframe=${timeframe}`;
 }
 
 /** Closed candles with their readings. @param {string} exchangeId @param {string} symbol @param {string} timeframe @param {number} limit */

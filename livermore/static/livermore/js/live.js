@@ -1,5 +1,6 @@
 // What a live page has between the socket and the screen: messages into the state, and one drawing a frame for all of them.
 import { synchronize } from "./clock.js";
+import { expectShown } from "./shown.js";
 import { Feed } from "./socket.js";
 import { apply, behind, reduce } from "./state.js";
 import { followSettings } from "./theme.js";
@@ -54,6 +55,7 @@ export class Live {
 
   /** @param {{ type: string }} message */
   take(message) {
+    const wasLoaded = this.state.loaded;
     let changes;
     try {
       changes = reduce(this.state, message);
@@ -67,7 +69,10 @@ export class Live {
     if (changes.settings) followSettings(changes.settings);
     // The server itself missed messages: nobody knows which.
     if (message.resync) this.feed.hello();
-    for (const alert of changes.fresh ?? []) this.unseen.add(alert.uid);
+    for (const alert of changes.fresh ?? []) {
+      this.unseen.add(alert.uid);
+      if (wasLoaded) expectShown(alert.uid);
+    }
     this.onTake(message, changes);
   }
 }

@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { now } from "./clock.js";
 import { addSymbol } from "./commands.js";
 import { byId, h, set, setText } from "./dom.js";
-import { macdv, percent, price } from "./format.js";
+import { exactTime, macdv, percent, price } from "./format.js";
 import { paintFigures } from "./figures.js";
 import { History } from "./history.js";
 import { listen } from "./keyboard.js";
@@ -15,6 +15,7 @@ import { stateOf } from "./rows.js";
 import { initialState, rowKey } from "./state.js";
 import { Head } from "./symbol-head.js";
 import { TopBar, paintNotice } from "./topbar.js";
+import { Why } from "./why.js";
 
 const ASK_AGAIN = 3_000;
 
@@ -30,6 +31,8 @@ const view = {
 /** What is on the chart, and what is laid over it. */
 let shown = series(view.timeframe);
 let other = null;
+/** The open time of the candle that was asked for, until it is on the chart. */
+let wanted = Number(asked.get("candle")) || null;
 /** The open time of the candle under the pointer. */
 let point = null;
 /** Whether anything has changed that this page shows. */
@@ -73,6 +76,12 @@ const alerts = new History({
   }),
   elements: { list: byId("history"), more: byId("history-more"), empty: byId("history-empty"), tally: byId("history-tally") },
 });
+const why = new Why({
+  exchangeId: page.exchange,
+  symbol: page.symbol,
+  timeframe: view.timeframe,
+  elements: { panel: byId("why"), body: byId("why-body"), tally: byId("why-tally") },
+});
 const live = new Live({
   path: page.feed,
   state,
@@ -102,6 +111,7 @@ function take(message, changes) {
   const isLive = rowOf()?.state === "live";
   // A warm-up brings candles without saying so.
   if (isLive && !wasLive && message.type !== "snapshot") load();
+  if (isLive !== wasLive) why.refresh();
   wasLive = isLive;
 }
 
@@ -115,6 +125,7 @@ function everything() {
 
 function candle(message) {
   const key = rowKey(message.exchange_id, message.symbol);
+  if (key === own && message.timeframe === view.timeframe) why.refresh();
   for (const [one, theirs] of [
     [shown, own],
     [other, other?.key],
@@ -162,9 +173,26 @@ async function load(afresh = false) {
   if (first) chart.show(mine.bars, now());
   else if (mine.bars.last) chart.draw();
   mine.drawn ||= first;
+  if (first) toTheWanted();
   draw();
   if (first) tell();
   await Promise.all([loadMarks(mine), afresh && loadOther()]);
+}
+
+/** Show the candle that the address names, once. */
+function toTheWanted() {
+  if (wanted === null) return;
+  const { closed } = shown.bars;
+  const there = closed.some(({ t }) => t === wanted);
+  byId("chart-note").hidden = there;
+  if (there) {
+    chart.toCandle(wanted);
+    point = wanted;
+  } else {
+    const when = wanted > closed.at(-1).t ? "has not closed yet" : "is older than what is kept";
+    setText(byId("chart-note"), `The candle of ${exactTime(wanted).split("\n")[0]} ${when}.`);
+  }
+  wanted = null;
 }
 
 /** @param {ReturnType<typeof series>} one */
@@ -318,6 +346,8 @@ function choose(timeframe) {
   if (!timeframes.includes(timeframe) || timeframe === view.timeframe) return;
   view.timeframe = timeframe;
   head.choose(timeframe);
+  why.choose(timeframe);
+  byId("chart-note").hidden = true;
   point = null;
   other = chart.other = null;
   keep();
@@ -379,6 +409,7 @@ function start() {
 function tick() {
   topBar.paintLink(feed.link);
   alerts.tick();
+  why.tick();
   const waiting = shown.loaded && !shown.bars.last && feed.live;
   if (waiting && Date.now() - shown.askedAt > ASK_AGAIN) load();
 }

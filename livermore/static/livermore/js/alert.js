@@ -1,0 +1,31 @@
+// The page of one alert: what it said, and its receipt.
+import { ApiError, read } from "./api.js";
+import { now } from "./clock.js";
+import { byId, h } from "./dom.js";
+import { alertDetails, createAlert, paintAge } from "./feed-item.js";
+import { alertUrl } from "./links.js";
+
+const page = document.body.dataset;
+
+async function show() {
+  const box = byId("alert");
+  try {
+    const alert = await read(alertUrl(page.uid));
+    const entry = createAlert(alert, {
+      cardOf: () => ({ name: page.name, simulated: page.simulated === "yes" }),
+      decimalsOf: () => (page.decimals === "" ? null : Number(page.decimals)),
+      now: now(),
+    });
+    // Nothing to open: all of it is there.
+    entry.main.disabled = true;
+    entry.main.removeAttribute("aria-expanded");
+    entry.element.append(alertDetails(alert, { whole: true }));
+    box.replaceChildren(entry.element);
+    setInterval(() => paintAge(entry, now()), 1_000);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    box.replaceChildren(h("li", { class: "empty", role: "alert" }, `The alert could not be read: ${error.message}`));
+  }
+}
+
+show();
