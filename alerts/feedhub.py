@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from redis.asyncio import Redis
 
 from alerts import snapshot
+from alerts.outbox import Outbox
 from alerts.payloads import ExchangeCard
 from alerts.snapshot import Market, Viewer
 from exchanges import status as statuses
@@ -32,6 +33,7 @@ class Socket(Protocol):
     viewer: Viewer
     greeted: bool
     """Whether it is a page, which said hello: others get nothing of the hub's own."""
+    outbox: Outbox
 
     def send_soon(self, data: bytes, key: object = None) -> None: ...
 
@@ -65,6 +67,10 @@ class FeedHub:
 
     def leave(self, socket: Socket) -> None:
         self._sockets.discard(socket)
+
+    def backlogs(self) -> list[tuple[int, int]]:
+        """(messages that wait, frames sent and not acknowledged) of each socket."""
+        return [(socket.outbox.depth, socket.outbox.out) for socket in list(self._sockets)]
 
     async def close(self) -> None:
         """Give Redis up, when the process ends."""
@@ -187,3 +193,8 @@ def hub() -> FeedHub:
     if loop not in _hubs:
         _hubs[loop] = FeedHub()
     return _hubs[loop]
+
+
+def backlogs() -> list[tuple[int, int]]:
+    """Those of every socket of this process. May be asked from any thread."""
+    return [backlog for one in list(_hubs.values()) for backlog in one.backlogs()]

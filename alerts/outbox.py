@@ -48,7 +48,17 @@ class Outbox:
     @property
     def blocked(self) -> bool:
         """Whether the page has to catch up before more is sent."""
-        return self._sent - self._acknowledged >= MOST_OUT
+        return self.out >= MOST_OUT
+
+    @property
+    def depth(self) -> int:
+        """Messages that wait."""
+        return len(self._queue) + len(self._latest)
+
+    @property
+    def out(self) -> int:
+        """Frames sent and not acknowledged."""
+        return self._sent - self._acknowledged
 
     @property
     def waiting(self) -> bool:

@@ -218,7 +218,7 @@ def alert_owners(alerts: Sequence[Alert]) -> dict[int, list[int]]:
 
 
 def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
-    """Note that they are out. Each carries its ``published_at``, what was ``elsewhere``, and ``committed_at`` where this process committed it."""
+    """Note that they are out: when, what was ``elsewhere``, and ``committed_at`` where this process committed it."""
     Alert.objects.bulk_update(list(alerts), ["committed_at", "published_at", "elsewhere"], batch_size=200)
 
 

@@ -27,7 +27,7 @@ from unfold.forms import BaseDialogForm
 
 from exchanges import control
 from exchanges.forms import CREDENTIALS, ExchangeForm, UserExchangeForm, UserExchangeFormSet, UserExchangeInlineForm
-from exchanges.models import Exchange, UserExchange
+from exchanges.models import Exchange, ExchangeEvent, UserExchange
 from exchanges.services import exchange_statuses
 
 _URL_FIELDS = ["adapter", "websocket_url", "rest_url", "is_sandbox"]
@@ -246,6 +246,19 @@ class ValidatedAgain(ModelAdmin):
             return super().changeform_view(request, *args, **kwargs)
 
 
+class ReadOnly(ModelAdmin):
+    """A record, or what its owner alone decides on the pages: nobody writes it here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 class OwnRows(ModelAdmin):
     """Rows of users: everybody sees their own, superusers those of all."""
 
@@ -301,3 +314,22 @@ class UserExchangeInline(TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UserExchange]:
         return super().get_queryset(request).defer(*CREDENTIALS)
+
+
+@admin.register(ExchangeEvent)
+class ExchangeEventAdmin(ReadOnly):
+    list_display = ["when", "exchange", "event", "reason"]
+    list_display_links = ["event"]
+    list_filter = [("exchange", RelatedDropdownFilter), ("event", ChoicesDropdownFilter)]
+    list_select_related = ["exchange"]
+    search_fields = ["reason"]
+    fields = ["exchange", "event", "reason", "when", "known_until"]
+    readonly_fields = fields
+
+    @display(description="at", ordering="at")
+    def when(self, event: ExchangeEvent) -> str:
+        return in_one_line(moment(event.at))
+
+    @display(description="known to hold until", ordering="seen")
+    def known_until(self, event: ExchangeEvent) -> str:
+        return moment(event.seen)

@@ -16,8 +16,16 @@ from rest_framework.response import Response
 
 from exchanges import control
 from exchanges.adapters import adapter_choices
-from exchanges.models import Exchange
-from exchanges.serializers import AnswerSerializer, CommandSerializer, ExchangeSerializer
+from exchanges.health import exchange_healths
+from exchanges.models import Exchange, ExchangeEvent
+from exchanges.serializers import (
+    AnswerSerializer,
+    CommandSerializer,
+    EventQuerySerializer,
+    EventSerializer,
+    ExchangeSerializer,
+    HealthSerializer,
+)
 from exchanges.services import exchange_get, exchange_statuses
 from livermore.pagination import StableOrdering
 
@@ -104,6 +112,29 @@ class ExchangeViewSet(viewsets.ReadOnlyModelViewSet):
         command.is_valid(raise_exception=True)
         answer = control.request_sync(exchange.pk, command.validated_data["action"], by=request.user.get_username())
         return Response(AnswerSerializer({"ok": answer.ok, "message": answer.message}).data)
+
+    @extend_schema(responses=HealthSerializer(many=True))
+    @action(detail=False, methods=["get"], url_path="health", url_name="healths")
+    def healths(self, request: Request) -> Response:
+        """How each exchange does: what its connector measures, who runs it, and for how long it has been live."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(HealthSerializer(exchange_healths(page), many=True).data)
+
+    @extend_schema(responses=HealthSerializer)
+    @action(detail=True, methods=["get"])
+    def health(self, request: Request, pk: str) -> Response:
+        """How the exchange does."""
+        return Response(HealthSerializer(exchange_healths([exchange_or_404(pk)])[0]).data)
+
+    @extend_schema(parameters=[EventQuerySerializer], responses=EventSerializer(many=True))
+    @action(detail=True, methods=["get"], filter_backends=[])
+    def events(self, request: Request, pk: str) -> Response:
+        """What happened to its state and its connection in the last 30 days, newest first."""
+        exchange = exchange_or_404(pk)
+        query = EventQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        rows = ExchangeEvent.objects.filter(exchange=exchange, at__gte=query.validated_data.get("from", 0))
+        return self.get_paginated_response(EventSerializer(self.paginate_queryset(rows), many=True).data)
 
 
 def _shown(exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:

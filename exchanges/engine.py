@@ -45,6 +45,12 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self.connects = 0
+        self._ended_frames = 0
+
+    @property
+    def frames(self) -> int:
+        """How many frames have come, over all connections there have been."""
+        return self._ended_frames + sum(link.frames for link in self.links)
 
     @property
     def wanted(self) -> frozenset[Stream]:
@@ -87,6 +93,11 @@ class Engine:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self, link: Link) -> None:
+        """End a connection, and keep count of what it brought."""
+        self._ended_frames += link.frames
+        await link.close()
 
     def _launch(self, slot: "_Slot") -> None:
         task = asyncio.create_task(slot.run(), name=f"{self.adapter.id} connection {slot.number}")
@@ -146,7 +157,7 @@ class _Slot:
                 link = await self._replace(link)
             except BaseException:
                 self.link = None
-                await link.close()
+                await self.engine.close(link)
                 raise
 
     def _rotation_age(self) -> float | None:
@@ -169,9 +180,10 @@ class _Slot:
         except TimeoutError:
             log.warning("%s: a new connection did not deliver everything within %d s", self.engine.adapter.id, OVERLAP_MOST)
         except BaseException:
-            await new.close()
+            await self.engine.close(new)
             raise
-        await old.close()
+        self.link = new
+        await self.engine.close(old)
         return new
 
     async def _open(self) -> Link:

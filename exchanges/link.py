@@ -80,8 +80,9 @@ class Link:
         self._unproved: dict[Stream, float] = {}
         self._asks: dict[Stream, int] = {}
         self._asked: dict[int, tuple[Stream, ...]] = {}
-        self._candles: set[str] = set()
-        self._tickers: set[str] = set()
+        # symbol -> monotonic time of its last data; who is in it has been proved.
+        self._candles: dict[str, float] = {}
+        self._tickers: dict[str, float] = {}
         self._outbox: deque[tuple[str, tuple[Stream, ...]]] = deque()
         self._sendable = asyncio.Event()
         self._all_proved = asyncio.Event()
@@ -89,7 +90,7 @@ class Link:
         self._sequence: int | None = None
         self._renewed_at = 0.0
         self.frames = 0
-        self.last_data = self.last_frame = time.monotonic()
+        self.last_data = self.last_frame = self._began = time.monotonic()
         self._outbox.extend((message, ()) for message in adapter.opening())
         if self._outbox:
             self._sendable.set()
@@ -132,6 +133,18 @@ class Link:
     def open(self) -> bool:
         return not any(task.done() for task in self._tasks)
 
+    @property
+    def latency(self) -> float | None:
+        """Seconds between the last ping and its pong; None before the first."""
+        return self._ws.latency or None
+
+    def silences(self) -> Iterator[tuple[Stream, float]]:
+        """Each wanted stream, and for how many seconds it has had no data: since it was asked for, where it never had any."""
+        now = time.monotonic()
+        for stream in self.wanted:
+            last = self._proofs(stream).get(stream.symbol) or self._unproved.get(stream) or self._began
+            yield stream, now - last
+
     def add(self, streams: Iterable[Stream]) -> None:
         """Subscribe to these too. The silence clock is armed now, not at the first message."""
         streams = sorted(set(streams) - self.wanted)
@@ -168,7 +181,7 @@ class Link:
             return
         self.wanted.difference_update(streams)
         for stream in streams:
-            self._proofs(stream).discard(stream.symbol)
+            self._proofs(stream).pop(stream.symbol, None)
             for book in (self._unacked, self._unproved, self._asks):
                 book.pop(stream, None)
         self._queue(self._adapter.unsubscribe, streams)
@@ -220,11 +233,11 @@ class Link:
     def _take(self, event: Event) -> None:
         if isinstance(event, Candle):
             if event.symbol in self._candles or self._prove(Stream(Channel.CANDLES, event.symbol)):
-                self.last_data = self._heard[event.symbol] = self.last_frame
+                self._candles[event.symbol] = self._heard[event.symbol] = self.last_data = self.last_frame
                 self._emit(event)
         elif isinstance(event, Ticker):
             if event.symbol in self._tickers or self._prove(Stream(Channel.TICKER, event.symbol)):
-                self.last_data = self._heard[event.symbol] = self.last_frame
+                self._tickers[event.symbol] = self._heard[event.symbol] = self.last_data = self.last_frame
                 self._emit(event)
         elif isinstance(event, Sequence):
             self._count(event.number)
@@ -238,14 +251,14 @@ class Link:
                 self._leaving.set()
             self._emit(event)
 
-    def _proofs(self, stream: Stream) -> set[str]:
+    def _proofs(self, stream: Stream) -> dict[str, float]:
         return self._candles if stream.channel is Channel.CANDLES else self._tickers
 
     def _prove(self, stream: Stream) -> bool:
         """Note a stream's first data. False for one nobody asked for: its data is dropped."""
         if stream not in self.wanted:
             return False
-        self._proofs(stream).add(stream.symbol)
+        self._proofs(stream)[stream.symbol] = self.last_frame
         self._unproved.pop(stream, None)
         self._emit(StreamState(stream, live=True))
         self._check_proved()

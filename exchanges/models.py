@@ -88,6 +88,8 @@ class Exchange(models.Model):
         self.limits = self.limits or {}
         self.geo_restrictions = self.geo_restrictions or {}
         errors = validators.exchange_urls(self.adapter, self.websocket_url, self.rest_url, is_sandbox=self.is_sandbox)
+        if self.pk == "health":
+            errors["id"] = "Choose another one: /api/exchanges/health/ is about all exchanges."
         if errors:
             raise ValidationError(errors)
 
@@ -100,6 +102,45 @@ class Exchange(models.Model):
     def effective_limits(self) -> Limits:
         """The adapter's limits with this row's overrides."""
         return validators.merged_limits(self.protocol.limits, self.limits)
+
+
+class Happening(models.TextChoices):
+    """What is noted of an exchange: what its connection became, and what its state became."""
+
+    CONNECTING = "connecting", "connecting"
+    CONNECTED = "connected", "connected"
+    DISCONNECTED = "disconnected", "disconnected"
+    LIVE = "live", "live"
+    WARMING = "warming", "warming"
+    STALE = "stale", "stale"
+    GAP = "gap", "gap"
+    HALTED = "halted", "halted"
+    IDLE = "idle", "idle"
+    OFFLINE = "offline", "offline"
+
+
+STATES = frozenset({"live", "warming", "stale", "gap", "halted", "idle", "offline"})
+"""Those that say what state an exchange is in from then on."""
+
+
+class ExchangeEvent(models.Model):
+    """That the state or the connection of an exchange changed, and why (CTL-04). A record: nobody changes it. Kept for 30 days.
+
+    A state that still holds is marked now and then: where its process dies without a word, ``seen`` says until when it was known to hold.
+    """
+
+    exchange = models.ForeignKey(Exchange, on_delete=models.CASCADE, related_name="events")
+    at = models.BigIntegerField(help_text="Milliseconds UTC.")
+    event = models.CharField(max_length=12, choices=Happening)
+    reason = models.CharField(max_length=300, blank=True)
+    seen = models.BigIntegerField(help_text="Until when it was known to hold. Milliseconds UTC.")
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["exchange", "at"]), models.Index(fields=["seen"])]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.event}"
 
 
 class KeyState(models.TextChoices):

@@ -90,6 +90,11 @@ class WeightLimiter:
         self._refill()
         return self._tokens
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._waiters)
+
     def _refill(self) -> None:
         now = self._clock()
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.per_minute / 60)

@@ -73,6 +73,8 @@ class RestClient:
         self.limiter: WeightLimiter | None = None
         self._clock: tuple[int, float] | None = None
         self.latency_ms: float | None = None
+        self.clock_offset_ms: int | None = None
+        """The exchange's clock minus ours when it last told its time, give or take half the time the answer took."""
         self.requests = 0
         self.refusals = 0
 
@@ -95,8 +97,7 @@ class RestClient:
 
     async def server_time(self, *, attempts: int = _MOST_ATTEMPTS) -> int:
         """The exchange's clock, ms UTC."""
-        body = await self._get(self._adapter.time_request(), URGENT, attempts)
-        return self._read(lambda: self._adapter.parse_time(body))
+        return await self._time(URGENT, attempts)
 
     async def symbols(self, *, attempts: int = _MOST_ATTEMPTS) -> list[SymbolInfo]:
         """Every market the exchange lists, with its 24 h volume."""
@@ -138,8 +139,14 @@ class RestClient:
         return self._read(lambda: self._adapter.parse_balances(body))
 
     async def _read_clock(self, attempts: int) -> None:
-        body = await self._get(self._adapter.time_request(), BACKGROUND, attempts)
-        self._clock = self._read(lambda: self._adapter.parse_time(body)), time.monotonic()
+        self._clock = await self._time(BACKGROUND, attempts), time.monotonic()
+
+    async def _time(self, priority: int, attempts: int) -> int:
+        body = await self._get(self._adapter.time_request(), priority, attempts)
+        ours = time.time_ns() / 1e6 - (self.latency_ms or 0.0) / 2  # about when the exchange read its clock
+        told = self._read(lambda: self._adapter.parse_time(body))
+        self.clock_offset_ms = round(told - ours)
+        return told
 
     def _signed(self, credentials: Credentials, cursor: str) -> Request:
         assert self._clock is not None

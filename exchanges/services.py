@@ -1,13 +1,19 @@
-"""Reads of exchanges that admin, API and commands share."""
+"""Reads of exchanges that admin, API and commands share, and what is noted of them."""
 
 import logging
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from django.db import transaction
 
 from exchanges import status
-from exchanges.models import Exchange
+from exchanges.models import STATES, Exchange, ExchangeEvent
 from livermore import bus, keys
 
 log = logging.getLogger(__name__)
+
+EVENTS_KEPT = 30 * 86_400_000
+"""Milliseconds."""
 
 NO_PROCESS: dict[str, Any] = {"state": "offline", "connection_state": "offline"}
 NO_REDIS: dict[str, Any] = {
@@ -40,3 +46,38 @@ def exchange_statuses(exchange_ids: list[str]) -> dict[str, dict[str, Any]]:
         return {exchange_id: values or NO_PROCESS for exchange_id, values in status.read_all(exchange_ids).items()}
     except bus.FAILURES:
         return dict.fromkeys(exchange_ids, NO_REDIS)
+
+
+class Noted(Protocol):
+    """Something that happened, ``at`` milliseconds UTC."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+@transaction.atomic
+def events_record(*, exchange_id: str, noted: Iterable[Noted], row: int | None, seen: int | None) -> int | None:
+    """Store what happened to an exchange, in order, and forget what is older than 30 days.
+
+    ``row``: the state that has held so far, where the caller has stored one; it is marked to have held until the next, or until ``seen``.
+    Returns the row of the state that holds now.
+    """
+    for one in noted:
+        if one.event in STATES:
+            _mark(row, one.at)
+        stored = ExchangeEvent.objects.create(exchange_id=exchange_id, at=one.at, event=one.event, reason=one.reason, seen=one.at)
+        row = stored.pk if one.event in STATES else row
+    if seen is not None:
+        _mark(row, seen)
+    oldest = status.now_ms() - EVENTS_KEPT
+    ExchangeEvent.objects.filter(exchange_id=exchange_id, seen__lt=oldest).delete()
+    return row
+
+
+def _mark(row: int | None, seen: int) -> None:
+    if row is not None:
+        ExchangeEvent.objects.filter(pk=row, seen__lt=seen).update(seen=seen)

@@ -1,8 +1,10 @@
 """What is known of a hosted exchange, in Redis for everybody (EXC-04): the status hash, symbol states, lifecycle events."""
 
+import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
@@ -13,7 +15,21 @@ TTL = 45
 HEARTBEAT = 15.0
 """Seconds between two writes of a status that does not change."""
 
-_NUMBERS = ("connected_at", "last_heartbeat", "since", "error_at", "retry_at", "symbols", "pid")
+FIGURES = (
+    "frames", "messages_per_s", "oldest", "rest_used", "rest_left", "rest_limit", "rest_held_s", "rest_waiting", "rest_ms", "websocket_ms",
+    "clock_offset_ms",
+)  # fmt: skip
+"""What measuring.py works out, once a second."""
+COUNTERS = (
+    "rejected", "refused", "lost", "reconnects", "gaps_repaired", "revised", "read_back", "read_backs_failed", "warm_ups_failed",
+)  # fmt: skip
+"""Of the connector's life; in the hash once they have counted."""
+_NUMBERS = {
+    "connected_at", "last_heartbeat", "since", "error_at", "retry_at", "symbols", "pid", "frames", "rest_used", "rest_left", "rest_limit",
+    "rest_waiting", "clock_offset_ms", *COUNTERS,
+}  # fmt: skip
+_FLOATS = {"warmup", "messages_per_s", "rest_held_s", "rest_ms", "websocket_ms"}
+_LISTS = {"oldest"}
 
 
 def now_ms() -> int:
@@ -35,6 +51,8 @@ class Status:
         self.error_at: int | None = None
         self.retry_at: int | None = None
         self.counters: dict[str, int | float] = {}
+        self.figures: Mapping[str, Any] = {}
+        """How well the connector is doing (measuring.py); empty while none runs."""
 
     def set_state(self, state: str) -> bool:
         """Note a state; True when it is another one than before."""
@@ -60,9 +78,11 @@ class Status:
             "error": self.error,
             "error_at": self.error_at,
             "retry_at": self.retry_at,
+            **dict.fromkeys(FIGURES),
+            **self.figures,
             **self.counters,
         }
-        return {name: "" if value is None else str(value) for name, value in values.items()}
+        return {name: _text(value) for name, value in values.items()}
 
     async def write(self, redis: Redis) -> None:
         fields = self.fields()
@@ -78,6 +98,12 @@ class Status:
         await redis.delete(keys.exchange_status(self.exchange_id), keys.exchange_states(self.exchange_id))
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return json.dumps(value, separators=(",", ":"))
+    return "" if value is None else str(value)
+
+
 def queue_read(pipe: Any, exchange_id: str) -> None:
     """Ask for what ``read`` needs: two answers, in this order."""
     pipe.hgetall(keys.exchange_status(exchange_id))
@@ -91,13 +117,17 @@ def read(fields: dict[bytes, bytes], lease: int) -> dict[str, Any]:
     """
     if not lease:
         return {}
-    values: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
-    for name in _NUMBERS:
-        if name in values:
-            values[name] = int(values[name]) if values[name].lstrip("-").isdigit() else None
-    if "warmup" in values:
-        values["warmup"] = float(values["warmup"]) if values["warmup"] else None
-    return values
+    return {name: _value(name, text.decode()) for name, text in ((key.decode(), text) for key, text in fields.items())}
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _NUMBERS:
+        return int(text) if text.lstrip("-").isdigit() else None
+    if name in _FLOATS:
+        return float(text) if text else None
+    if name in _LISTS:
+        return json.loads(text) if text else []
+    return text
 
 
 def read_all(exchange_ids: list[str]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 
 MINIMUM_SECRET_LENGTH = 40
 MINIMUM_SECRET_LETTERS = 10
+MINIMUM_TOKEN_LENGTH = 32
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -22,6 +23,7 @@ def unsafe_settings(
     redis_url: str,
     log_level: str = "INFO",
     market_cap_url: str = "",
+    metrics_token: str = "",
 ) -> list[str]:
     """The reasons not to start, each with what to do; empty when there is none."""
     problems: list[str] = []
@@ -35,6 +37,8 @@ def unsafe_settings(
     parts = urlsplit(market_cap_url)
     if market_cap_url and not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)))):
         problems.append("MARKET_CAP_URL must be https://, e.g. https://api.coingecko.com/api/v3, or be left out")
+    if metrics_token and len(metrics_token) < MINIMUM_TOKEN_LENGTH:
+        problems.append(f"METRICS_TOKEN can be guessed: use at least {MINIMUM_TOKEN_LENGTH} random characters, or leave it out")
     if "*" in allowed_hosts:
         problems.append("ALLOWED_HOSTS may not hold '*': any site could then open our sockets; name the hosts")
     if demo:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
@@ -10,6 +12,7 @@ from alerts import services
 from alerts.services import Fenced
 from exchanges import control
 from exchanges.control import Answer, Command
+from exchanges.journal import Journal
 from exchanges.lease import Lease
 from exchanges.models import Exchange
 from exchanges.pacing import Backoff
@@ -46,6 +49,7 @@ class Host:
         self.connector: Connector | None = None
         self._autostart, self._show, self._revive, self._redis = autostart, show, revive, redis
         self._lease = Lease(redis, exchange.pk)
+        self._journal = Journal(exchange.pk)
         self._holds = False
         self._told_standby = False
         self._runner: asyncio.Task[None] | None = None
@@ -54,8 +58,11 @@ class Host:
     async def run(self) -> None:
         """Hold the lease (or wait for it), and beat, until cancelled."""
         beat, away = 0.0, False
+        writer = asyncio.create_task(self._journal.run(), name=f"{self.id} journal")
         try:
             while True:
+                if self._holds:
+                    self._journal.beat()
                 try:
                     await self._check_lease()
                     away = False
@@ -73,6 +80,7 @@ class Host:
                 await asyncio.sleep(LEASE_CHECK)
         finally:
             await self._leave()
+            await self._journal.close(writer)
 
     async def _check_lease(self) -> None:
         if self._holds:
@@ -89,8 +97,11 @@ class Host:
         if await self._lease.acquire():
             self._holds, self._told_standby = True, False
             log.info("%s: hosted here, %s", self.id, "starting" if self._autostart else "idle until told to start")
+            self._journal.begin()
             if self._autostart:
                 await self._start()
+            else:
+                self._journal.note("idle", f"hosted by process {os.getpid()} on {socket.gethostname()}")
         elif not self._told_standby:
             self._told_standby = True
             log.warning("%s: %s runs it; waiting as its standby", self.id, await self._lease.holder() or "another process")
@@ -163,7 +174,8 @@ class Host:
     async def _connector(self) -> Connector:
         fence, epoch = await db(services.sequence_take_over)(exchange_id=self.id)
         self.status.set_state("offline")
-        self.connector = Connector(self.exchange, self._redis, self.status, fence=fence, epoch=epoch)
+        self._journal.note("offline", "starting")
+        self.connector = Connector(self.exchange, self._redis, self.status, fence=fence, epoch=epoch, note=self._journal.note)
         return self.connector
 
     async def _keep_running(self, connector: Connector) -> None:
@@ -180,6 +192,7 @@ class Host:
                     return
                 log.exception("%s: the connector fell over; it starts again", self.id)
             self.status.set_error("the connector fell over; it starts again (the log says why)")
+            self._journal.note("offline", self.status.error)
             await asyncio.sleep(backoff.next(1.0))
             connector = await self._connector()
 
@@ -194,9 +207,10 @@ class Host:
         status = self.status
         status.set_state("idle")
         status.connection_state, status.connected_at, status.symbols, status.warmup, status.retry_at = "idle", None, 0, None, None
-        status.error, status.error_at, status.counters = "", None, {}
+        status.error, status.error_at, status.counters, status.figures = "", None, {}, {}
         if not self._holds:
             return
+        self._journal.note("idle", "stopped")
         try:
             async with asyncio.timeout(2.0):
                 await status.clear(self._redis)
@@ -209,6 +223,7 @@ class Host:
         await self._stop()
         if not self._holds:
             return
+        self._journal.note("offline", "its process ended")
         try:
             async with asyncio.timeout(1.0):
                 await self.status.clear(self._redis)

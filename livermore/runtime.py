@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import groupby
 from typing import Any
 
@@ -32,6 +32,7 @@ from exchanges.events import (
     SymbolInfo,
     Ticker,
 )
+from exchanges.measuring import Measuring
 from exchanges.models import Exchange
 from exchanges.pacing import Backoff
 from exchanges.rest import NORMAL, URGENT, RestClient, RestError
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 TICKER_INTERVAL = 0.25
 """Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
+Note = Callable[[str, str], None]
+"""Told what the exchange's state or connection has become, and why; for the record, not for the pages."""
 _HOUR = TIMEFRAMES["1h"]
 FETCHED = Closing("history")
 """A candle that a warm-up fetched."""
@@ -65,12 +68,14 @@ class Connector:
     ``first_word`` is set to what became of the first attempt to connect: "started", or why not.
     """
 
-    def __init__(self, exchange: Exchange, redis: Redis, status: Status, *, fence: int, epoch: str) -> None:
+    def __init__(
+        self, exchange: Exchange, redis: Redis, status: Status, *, fence: int, epoch: str, note: Note = lambda event, reason: None
+    ) -> None:
         self.exchange, self.status = exchange, status
         self.clock = 0
         self.counters: Counter[str] = Counter()
         self.first_word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._redis = redis
+        self._redis, self._note = redis, note
         self._adapter, limits = exchange.protocol, exchange.effective_limits
         self._tasks = asyncio.TaskGroup()
         self._last_day = 0
@@ -79,9 +84,11 @@ class Connector:
         self._troubled = False
         self._tickers: dict[str, tuple[Ticker, int]] = {}
         self._connections: dict[int, Lifecycle] = {}
+        self._stood: set[int] = set()
         self._states = States(exchange.pk, redis)
         self._rest = RestClient(self._adapter, exchange.rest_url, limits)
         self._engine = Engine(self._adapter, websocket_url=exchange.websocket_url, limits=limits, emit=self.on_event)
+        self._measuring = Measuring(self._engine, self._rest)
         self._evaluator = Evaluator([])
         self._committer = Committer(
             exchange_id=exchange.pk,
@@ -259,6 +266,7 @@ class Connector:
 
     def _on_lifecycle(self, event: Lifecycle) -> None:
         """Note the state of a connection, and tell everybody."""
+        self._count_reconnect(event)
         self._connections[event.connection] = event
         status, before = self.status, self.status.connection_state
         status.connection_state = self._worst_connection()
@@ -275,7 +283,17 @@ class Connector:
             more["retry_at"] = status.retry_at
             log.warning("%s: not connected: %s. Next attempt in %.0f s.", self.exchange.pk, event.reason, wait)
             self._first(f"starting, but not connected yet: {event.reason}. Next attempt in {wait:.0f} s")
+        self._note(status.connection_state, event.reason)
         self._spawn(self._tell(f"exchange:{event.state}", event.reason, **more))
+
+    def _count_reconnect(self, event: Lifecycle) -> None:
+        """A connection stands again that had stood before. One that was replaced as planned never ceased to."""
+        if event.state is not ConnectionState.CONNECTED:
+            return
+        before = self._connections.get(event.connection)
+        if event.connection in self._stood and before is not None and before.state is not ConnectionState.CONNECTED:
+            self.counters["reconnects"] += 1
+        self._stood.add(event.connection)
 
     def _worst_connection(self) -> str:
         found = {event.state for event in self._connections.values()}
@@ -392,6 +410,8 @@ class Connector:
         self._note_revisions(watched)
         self._closed(watched, bars)
         self.counters["read_back"] += len(bars)
+        if len(bars) > (0 if self._adapter.flags_closes else 1):  # one at a time is how a close is confirmed where the stream has no flag
+            self.counters["gaps_repaired"] += 1
         return bool(bars)
 
     def _note_revisions(self, watched: Watched) -> None:
@@ -433,6 +453,11 @@ class Connector:
             self._states.set(symbol, *watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER))
         status.warmup = loaded / len(self.watched) if loaded < len(self.watched) else None
         status.counters = {**self.counters, "warm_ups_failed": self._pool.failures}
+        figures = self._measuring.look((event.event_time, received) for event, received in self._tickers.values())
+        if figures is not None:
+            status.figures = figures
         state = "offline" if not connected else self._states.overall(warming=status.warmup is not None)
         if status.set_state(state):
-            self._spawn(self._tell(f"exchange:{state}"))
+            reason = status.error if state == "offline" else self._states.why(state)
+            self._note(state, reason)
+            self._spawn(self._tell(f"exchange:{state}", reason))

@@ -38,6 +38,10 @@ MOVE_WINDOW = env.int("MOVE_WINDOW", 60)
 """Seconds over which moves are measured."""
 MARKET_CAP_URL = env.str("MARKET_CAP_URL", "")
 """Where market caps come from, in CoinGecko's public shape; empty: they are not known."""
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+"""Whoever sends it as a bearer token may read /metrics; empty: nobody may, but see below."""
+METRICS_LOOPBACK = env.bool("METRICS_LOOPBACK", False)
+"""Whether a program on this machine that asks without a proxy between may read /metrics without a token."""
 
 if _problems := unsafe_settings(
     demo=DEMO,
@@ -48,6 +52,7 @@ if _problems := unsafe_settings(
     redis_url=REDIS_URL,
     log_level=LOG_LEVEL,
     market_cap_url=MARKET_CAP_URL,
+    metrics_token=METRICS_TOKEN,
 ):
     raise ImproperlyConfigured("\n  - ".join(["this configuration is not safe:", *_problems]))
 
@@ -177,7 +182,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if not DEMO:
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", True) else None
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)

@@ -48,6 +48,13 @@ class States:
             return "live"
         return next((state for state in _WORST_FIRST if state in found), "warming")
 
+    def why(self, state: str) -> str:
+        """What holds symbols in a state: the first one's reason, and how many more there are."""
+        found = [f"{symbol}: {reason}" for symbol, (each, reason, _) in self._states.items() if each == state and reason]
+        if not found or state == "live":
+            return ""
+        return found[0] if len(found) == 1 else f"{found[0]}, and {len(found) - 1} more"
+
     async def write(self) -> None:
         """Put out what changed. Raises what Redis raises, and then keeps it."""
         if not self._changed and not self._gone:

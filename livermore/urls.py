@@ -13,7 +13,9 @@ from alerts.receipt_api import ReceiptView
 from alerts.views import alert_page, dashboard, prices
 from alerts.why_api import WhyView
 from exchanges.api import ExchangeViewSet
+from exchanges.views import exchanges as exchanges_page
 from livermore import views
+from livermore.metrics import metrics
 from livermore.permissions import LOGGED_IN
 from market_data.api import CandlesView
 from market_data.views import symbol_page
@@ -60,6 +62,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("alerts/<path:uid>/", alert_page, name="alert"),
     path("symbols/", symbols_page, name="symbols"),
     path("prices/", prices, name="prices"),
+    path("exchanges/", exchanges_page, name="exchanges"),
     path("settings/", Settings.as_view(), name="settings"),
     path("symbols/<str:exchange_id>/<path:symbol>/", symbol_page, name="symbol"),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
@@ -69,6 +72,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include(api)),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("favicon.ico", views.favicon),
 ]
 

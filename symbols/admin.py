@@ -1,7 +1,6 @@
 """Symbols in the admin. The exchange writes them; people decide only which are watched."""
 
 from functools import partial
-from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -16,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
-from exchanges.admin import OwnRows, exchange_label
+from exchanges.admin import OwnRows, ReadOnly, exchange_label
 from symbols.models import Coin, Policy, PoolChange, Position, Symbol, UserSymbol
 from symbols.services import OTHER_WORLD, symbol_set_coin, symbols_set_policy
 
@@ -154,19 +153,6 @@ class CoinAdmin(ModelAdmin):
     @display(description="market cap, $", ordering="market_cap")
     def cap(self, coin: Coin) -> str:
         return "-" if coin.market_cap is None else _short(coin.market_cap)
-
-
-class ReadOnly(ModelAdmin):
-    """A record, or what its owner alone decides on the pages: nobody writes it here."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(PoolChange)

@@ -10,7 +10,7 @@ from django.db import connection
 from exchanges.seeds import ROWS, exchanges_seed
 
 SEEDS = ("exchanges.migrations.0002_groups", "alerts.migrations.0002_default_rule")
-RIGHTS = "exchanges.migrations.0004_roles"
+RIGHTS = ("exchanges.migrations.0004_roles", "exchanges.migrations.0007_event_rights")
 """What came later for the groups: given once, as a migration does, to groups that are new."""
 
 
@@ -22,5 +22,5 @@ def restore() -> None:
     """Run the seeds again; each leaves alone what is there."""
     exchanges_seed()
     new = not Group.objects.exists()
-    for name in (*SEEDS, RIGHTS) if new else SEEDS:
+    for name in (*SEEDS, *RIGHTS) if new else SEEDS:
         import_module(name).seed(apps, SimpleNamespace(connection=connection))

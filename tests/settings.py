@@ -28,6 +28,8 @@ os.environ.update(
     LIVERMORE_DATA_DIR=str(_directory),
     REDIS_URL="",
     LOG_LEVEL="INFO",
+    METRICS_TOKEN="",
+    METRICS_LOOPBACK="false",
 )
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{_directory / 'livermore.sqlite3'}")
 

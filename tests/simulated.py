@@ -125,6 +125,14 @@ class World:
         self.running.update(dict.fromkeys(exchange_ids, task))
         await self.settled()
 
+    async def live(self, exchange_id: str) -> None:
+        """Wait until the status in Redis says so."""
+
+        async def is_live() -> bool:
+            return await self.redis.hget(keys.exchange_status(exchange_id), "state") == b"live"
+
+        await until(is_live, f"{exchange_id} live", self.nudge)
+
     async def crash(self, *exchange_ids: str) -> None:
         """End connectors where they stand: nothing more is written, nothing is said."""
         tasks = [self.running.pop(exchange_id) for exchange_id in exchange_ids or list(self.running)]

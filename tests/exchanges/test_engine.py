@@ -314,3 +314,50 @@ async def test_the_last_frame_of_a_symbol_is_noted_and_forgotten_with_it():
         assert before <= run.engine.heard["BTCUSDT"] <= time.monotonic()
         run.engine.want([])
         assert run.engine.heard == {}
+
+
+# What health is measured by
+
+
+async def test_frames_are_counted_over_all_connections_there_have_been():
+    async def three_and_close(socket: ServerConnection) -> None:
+        message = await socket.recv()
+        await socket.send(ack(message))
+        await socket.send(kline())
+        await socket.send(ticker())
+        await socket.close()
+
+    async def two(socket: ServerConnection) -> None:
+        message = await socket.recv()
+        await socket.send(ack(message))
+        await socket.send(kline())
+        await socket.wait_closed()
+
+    async with Venue(three_and_close, two).open() as venue, Run(venue.url) as run:
+        run.engine.want([CANDLES, TICKER])
+        await run.until(lambda events: sum(isinstance(event, Candle) for event in events) == 2)
+        assert venue.connections == 2
+        assert run.engine.frames == 5
+
+
+async def test_each_stream_tells_for_how_long_it_has_been_silent():
+    async def candles_then_ticker(socket: ServerConnection) -> None:
+        message = await socket.recv()
+        await socket.send(ack(message))
+        await socket.send(kline())
+        await asyncio.sleep(0.3)
+        await socket.send(ticker())
+        await socket.wait_closed()
+
+    async with Venue(candles_then_ticker).open() as venue, Run(venue.url) as run:
+        mute = Stream(Channel.CANDLES, "ETHUSDT")
+        run.engine.want([CANDLES, TICKER, mute])
+        await run.until(proved(TICKER))
+        (link,) = run.engine.links
+        silences = dict(link.silences())
+        assert set(silences) == {CANDLES, TICKER, mute}
+        assert 0 <= silences[TICKER] < silences[CANDLES]
+        assert silences[mute] >= silences[CANDLES] >= 0.3, "one that never had data counts from when it was asked for"
+        assert link.latency is None, "no ping yet"
+        run.engine.want([TICKER])
+        assert [stream for stream, _ in link.silences()] == [TICKER]

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -75,6 +76,16 @@ async def test_the_weight_of_a_request_is_spent():
         assert await rest.server_time() == OPEN
         assert rest.limiter is not None
         assert rest.limiter.spent == 1
+
+
+async def test_the_exchanges_clock_is_compared_with_ours():
+    ahead = time.time_ns() // 1_000_000 + 90_000
+    async with host(always(200, {"serverTime": ahead})) as (url, _), client(url) as rest:
+        assert rest.clock_offset_ms is None
+        await rest.server_time()
+        assert rest.clock_offset_ms is not None
+        assert rest.latency_ms is not None
+        assert 80_000 < rest.clock_offset_ms <= 90_000
 
 
 async def test_a_server_that_stumbles_is_asked_again():

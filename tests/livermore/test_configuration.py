@@ -54,6 +54,11 @@ NO_PASSWORD = "REDIS_URL names another machine without a password: anyone there 
             {"allowed_hosts": []},
             "ALLOWED_HOSTS is empty: name the hosts the pages are served from, e.g. ALLOWED_HOSTS=livermore.example.org",
         ),
+        (
+            SAFE,
+            {"metrics_token": "short"},
+            "METRICS_TOKEN can be guessed: use at least 32 random characters, or leave it out",
+        ),
         (SAFE, {"debug": True}, "DEBUG is on outside the demo: set DEBUG=false"),
         (SAFE, {"redis_url": "http://localhost:6379"}, "REDIS_URL must start with redis://, rediss:// or unix://, not 'http'"),
         (

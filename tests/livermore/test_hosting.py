@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +12,7 @@ from alerts.models import AlertRule
 from exchanges import control
 from exchanges.control import Answer, Command
 from exchanges.lease import Lease
-from exchanges.models import Exchange
+from exchanges.models import Exchange, ExchangeEvent
 from exchanges.sandbox.venues import BINANCE, COINBASE
 from livermore import keys
 from livermore.db import db
@@ -130,6 +132,47 @@ async def test_it_ends_at_once_and_leaves_no_trace_of_a_process(redis_url: str) 
         assert await ask("start") == Answer(
             False, f"no process hosts {BINANCE_ID}: start one with `python manage.py runexchange {BINANCE_ID}`"
         )
+
+
+async def test_what_happens_is_kept_with_its_reasons(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world, idle(world, BINANCE_ID) as task:
+        await ask("start")
+        await world.live(BINANCE_ID)
+        await ask("stop")
+        await end(task)
+
+        def kept() -> list[tuple[str, str]]:
+            return list(ExchangeEvent.objects.filter(exchange=BINANCE_ID).order_by("at", "pk").values_list("event", "reason"))
+
+        found = [(event, reason) for event, reason in await db(kept)() if event != "warming"]
+        assert found == [
+            ("idle", f"hosted by process {os.getpid()} on {socket.gethostname()}"),
+            ("offline", "starting"),
+            ("connecting", ""),
+            ("connected", ""),
+            ("live", ""),
+            ("idle", "stopped"),
+            ("offline", "its process ended"),
+        ]
+        rows = await db(lambda: list(ExchangeEvent.objects.filter(event="live").values_list("at", "seen")))()
+        (idle_again,) = await db(lambda: list(ExchangeEvent.objects.filter(reason="stopped").values_list("at", flat=True)))()
+        assert [seen for _, seen in rows] == [idle_again], "live until it was stopped"
+
+
+async def test_a_process_that_took_over_goes_on_with_the_record(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        exchange = await db(Exchange.objects.get)(pk=BINANCE_ID)
+        first, second = hosted(world, exchange), hosted(world, exchange, autostart=False)
+        running = asyncio.create_task(first.run())
+        await world.live(BINANCE_ID)
+        await world.redis.set(keys.exchange_lease(BINANCE_ID), second._lease._mine)
+        waiting = asyncio.create_task(second.run())
+        await until(lambda: first.connector is None, "the first one to step back")
+        await end(running)
+        await end(waiting)
+
+        events = await db(lambda: list(ExchangeEvent.objects.order_by("at", "pk").values_list("event", flat=True)))()
+        assert [event for event in events if event != "warming"] == ["offline", "connecting", "connected", "live", "idle", "offline"]
 
 
 # The lease

@@ -368,6 +368,47 @@ async def test_the_status_tells_that_all_is_well(redis_url: str) -> None:
         assert await states(world, COINBASE_ID) == {f"{coin}-USD": ("live", "") for coin in ("BTC", "ETH", "SOL", "XRP")}
 
 
+async def test_its_figures_are_in_the_status_and_count_what_went_wrong(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        connector = await world.connector(BINANCE_ID)
+        world.running[BINANCE_ID] = asyncio.create_task(connector.run())
+        await world.settled()
+        figures = await until(lambda: connector.status.figures.get("oldest") and connector.status.figures, "figures")
+        assert len(figures["oldest"]) == 8, "two streams a symbol"
+        assert {channel for _, channel, _ in figures["oldest"]} == {"candles", "ticker"}
+        assert figures["frames"] > 0
+        assert figures["rest_limit"] == 540_000
+        assert 0 < figures["rest_used"] == 540_000 - figures["rest_left"]
+        assert abs(figures["clock_offset_ms"] - (world.clock.now() - time.time() * 1000)) < 60_000
+        assert "reconnects" not in connector.counters
+
+        world.sandbox.faults.set("disconnect", code=1012)
+        await until(lambda: connector.counters["reconnects"] == 1, "the connection after the cut", world.nudge)
+        world.sandbox.faults.set("silence", channel="candles", duration=1)
+        await world.advance(3 * STEP)
+        await until(lambda: connector.status.counters.get("gaps_repaired"), "candles that the stream had not brought", world.nudge)
+
+
+async def test_why_an_exchange_is_not_live_is_told(redis_url: str) -> None:
+    told: list[tuple[str, str]] = []
+    async with simulated([BINANCE]) as world:
+        connector = await world.connector(BINANCE_ID)
+        connector.status.set_state("offline")  # as its host does before a start
+        connector._note = lambda event, reason: told.append((event, reason))
+        world.running[BINANCE_ID] = asyncio.create_task(connector.run())
+        await world.settled()
+        await until(lambda: ("live", "") in told, "a live exchange")
+        assert list(dict.fromkeys(event for event, _ in told)) == ["connecting", "connected", "warming", "live"]
+        (warming,) = [reason for event, reason in told if event == "warming"]
+        assert ": history is being fetched" in warming
+
+        world.sandbox.faults.set("disconnect", code=1012, reason="maintenance")
+        await until(lambda: told[-1][0] == "live" and len(told) > 5, "a live exchange again", world.nudge)
+        reason = "closed by the exchange: 1012 maintenance"
+        assert ("disconnected", reason) in told
+        assert ("offline", reason) in told
+
+
 # Revisions and prices
 
 

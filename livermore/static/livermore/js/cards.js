@@ -1,13 +1,9 @@
 // The exchange cards: what each exchange is doing, and its Start, Stop and Restart.
-import { command } from "./commands.js";
+import { CommandButtons } from "./command-buttons.js";
 import { arrange, h, icon, pageIsLive, set, setIcon, setText } from "./dom.js";
 import { ago, duration, exactTime, plural } from "./format.js";
 import { STATES, stateName } from "./stages.js";
 
-const WORKING = { start: "Starting…", stop: "Stopping…", restart: "Restarting…" };
-const LABELS = { start: "Start", stop: "Stop", restart: "Restart" };
-/** How long an answer stays: what went wrong is read more slowly. */
-const SHOWN_FOR = { done: 8_000, refused: 30_000 };
 /** Heartbeats come every 15 s: past twice that, one is missing. */
 const BEAT_IS_LATE = 30_000;
 
@@ -39,8 +35,7 @@ export class Cards {
   }
 
   create(id) {
-    const entry = createCard(id, this.mayControl);
-    for (const [action, button] of Object.entries(entry.buttons)) button.addEventListener("click", () => this.send(entry, action));
+    const entry = createCard(id, this.mayControl ? new CommandButtons(this.urlOf(id)) : null);
     this.entries.set(id, entry);
     return entry;
   }
@@ -62,24 +57,12 @@ export class Cards {
     const entry = this.entries.get(id);
     if (!entry) return;
     this.reveal(id);
-    this.send(entry, "start");
-  }
-
-  async send(entry, action) {
-    if (entry.working) return;
-    entry.working = action;
-    say(entry, "working", WORKING[action]);
-    paintButtons(entry);
-    const { ok, message } = await command(this.urlOf(entry.id), action);
-    entry.working = "";
-    const kind = ok ? "done" : "refused";
-    say(entry, kind, message);
-    paintButtons(entry);
-    entry.timer = setTimeout(() => say(entry, "", ""), SHOWN_FOR[kind]);
+    entry.controls?.send("start");
   }
 }
 
-function createCard(id, mayControl) {
+/** @param {string} id @param {CommandButtons | null} controls */
+function createCard(id, controls) {
   const parts = {
     name: h("h3"),
     badge: h("span", { class: "badge" }, "SIMULATED"),
@@ -91,24 +74,15 @@ function createCard(id, mayControl) {
     progress: h("progress", { max: 100, "aria-label": "Warm-up" }),
     percent: h("span"),
     error: h("p", { class: "error" }),
-    said: h("span", { class: "said", role: "status" }),
-    buttons: mayControl ? createButtons() : {},
   };
   parts.warmup = h("p", { class: "warmup" }, parts.progress, parts.percent);
   const title = h("div", { class: "card-title" }, parts.name, h("span", { class: "card-state" }, parts.stateIcon, parts.stateWord));
   const facts = h("p", { class: "facts" }, parts.symbols, parts.beat, parts.since);
-  const controls = mayControl && h("div", { class: "controls" }, ...Object.values(parts.buttons), parts.said);
-  const element = h("article", { class: "card", tabindex: -1 }, title, parts.badge, facts, parts.warmup, parts.error, controls);
-  return { id, element, ...parts, card: null, working: "", timer: 0 };
-}
-
-function createButtons() {
-  const make = (action) => h("button", { class: "button", type: "button" }, LABELS[action]);
-  return { start: make("start"), stop: make("stop"), restart: make("restart") };
+  const element = h("article", { class: "card", tabindex: -1 }, title, parts.badge, facts, parts.warmup, parts.error, controls?.element);
+  return { id, element, ...parts, controls };
 }
 
 function paintCard(entry, card) {
-  entry.card = card;
   const state = stateName(card.state);
   entry.element.dataset.state = state;
   setText(entry.name, card.name);
@@ -122,7 +96,7 @@ function paintCard(entry, card) {
   entry.warmup.hidden = share === null;
   set(entry.progress, "value", share);
   setText(entry.percent, `warming up ${share}\u202f%`);
-  paintButtons(entry);
+  entry.controls?.paint(card);
 }
 
 function paintAges(entry, card, now) {
@@ -140,30 +114,11 @@ function paintAges(entry, card, now) {
   set(entry.error, "title", card.error_at === null ? null : exactTime(card.error_at));
 }
 
-function troubleOf(card, now) {
+/** What keeps an exchange from being live, in a sentence. @param {object} card @param {number} now */
+export function troubleOf(card, now) {
   if (card.state === "live") return "";
   const unhosted = card.state === "offline" && card.pid === null && (!card.error || card.error.startsWith("no process"));
   const parts = [unhosted ? `No process hosts it. Run: manage.py runexchange ${card.exchange_id}` : card.error];
   if (card.retry_at !== null) parts.push(card.retry_at > now ? `retry in ${duration(card.retry_at - now + 999)}` : "retrying…");
   return parts.filter(Boolean).join(" · ");
-}
-
-/** Only what makes sense now: a running exchange is stopped, an idle one is started. */
-function paintButtons({ buttons, card, working }) {
-  if (!buttons.start || !card) return;
-  const stopped = card.state === "idle" || (card.state === "offline" && card.pid === null);
-  const shown = { start: stopped, stop: !stopped, restart: !stopped };
-  for (const [action, button] of Object.entries(buttons)) {
-    button.hidden = working ? action !== working : !shown[action];
-    button.disabled = Boolean(working);
-    set(button, "aria-busy", action === working ? "true" : null);
-    setText(button, action === working ? WORKING[action] : LABELS[action]);
-  }
-}
-
-function say(entry, kind, message) {
-  clearTimeout(entry.timer);
-  set(entry.said, "data-kind", kind || null);
-  const shown = kind === "working" ? "" : message;
-  entry.said.replaceChildren(...(kind === "done" ? [icon("icon-check")] : kind === "refused" ? [icon("icon-close")] : []), shown);
 }

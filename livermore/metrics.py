@@ -1,0 +1,130 @@
+"""/metrics, for Prometheus: how each exchange does, read from Redis when asked, and what the sockets of this process are owed."""
+
+import hmac
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from alerts import feedhub
+from exchanges.health import exchange_healths
+from exchanges.models import STATES, Exchange
+from livermore.configuration import is_loopback
+
+GAUGES = {
+    "messages_per_s": ("messages_per_second", "Frames a second from the exchange, over 10 s.", 1),
+    "symbols": ("symbols", "Symbols that are watched.", 1),
+    "rest_used": ("rest_weight_used", "Weight spent on the REST host in the last minute.", 1),
+    "rest_left": ("rest_weight_left", "Weight that is left of a minute's allowance.", 1),
+    "rest_limit": ("rest_weight_limit", "Weight a minute that we allow ourselves.", 1),
+    "rest_held_s": ("rest_held_seconds", "For how long nothing is asked, as the exchange demanded.", 1),
+    "rest_waiting": ("rest_waiting_requests", "REST requests that wait for their turn.", 1),
+    "rest_ms": ("rest_latency_seconds", "How long the last REST answer took.", 1e-3),
+    "websocket_ms": ("websocket_latency_seconds", "Between ping and pong, of the slowest connection.", 1e-3),
+    "clock_offset_ms": ("clock_offset_seconds", "The exchange's clock minus ours.", 1e-3),
+    "warmup": ("warmup_ratio", "How much of the warm-up is done, 0 to 1; only while warming.", 1),
+    "last_heartbeat": ("heartbeat_timestamp_seconds", "When its process last spoke.", 1e-3),
+    "uptime_24h": ("uptime_24h_ratio", "For how much of the last 24 h it was live, of what is known of them.", 1),
+    "uptime_7d": ("uptime_7d_ratio", "For how much of the last 7 days it was live, of what is known of them.", 1),
+}
+"""Figure of health -> name, meaning, and its unit in that of the metric."""
+COUNTERS = {
+    "frames": ("frames", "Frames from the exchange."),
+    "rejected": ("rejected_frames", "Frames that could not be read."),
+    "lost": ("lost_frames", "Frames that are missing in the exchange's numbering."),
+    "refused": ("refused_requests", "Requests on the socket that the exchange refused."),
+    "revised": ("revised_candles", "Candles that the exchange changed after their close."),
+    "reconnects": ("reconnects", "Connections that stand again after they had ended unplanned."),
+    "gaps_repaired": ("gaps_repaired", "Times that candles the stream had not brought were fetched."),
+}
+"""Each starts at 0 when a connector starts."""
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP", "HTTP_VIA")
+
+
+@login_not_required
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For whoever sends METRICS_TOKEN, or, with METRICS_LOOPBACK, for programs of this machine; 403 for everybody else."""
+    if not (_has_token(request) or _is_local(request)):
+        return JsonResponse({"detail": "This needs METRICS_TOKEN as a bearer token: docs/operations.md."}, status=403)
+    return _written(request)
+
+
+def _has_token(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    wanted = settings.METRICS_TOKEN
+    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode())
+
+
+def _is_local(request: HttpRequest) -> bool:
+    """Behind a proxy on this machine everybody comes from loopback: whatever bears the mark of one is not local."""
+    if not settings.METRICS_LOOPBACK or any(name in request.META for name in _FORWARDED):
+        return False
+    return is_loopback(request.META.get("REMOTE_ADDR", ""))
+
+
+@require_safe
+def _written(request: HttpRequest) -> HttpResponse:
+    registry = CollectorRegistry()
+    registry.register(_Collector())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class _Collector:
+    """Of one answer: everything is read when it is asked for."""
+
+    def collect(self) -> Iterator[Metric]:
+        healths = exchange_healths(Exchange.objects.filter(active=True))
+        yield from _of_exchanges(healths)
+        yield from _of_sockets(feedhub.backlogs())
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+
+def _of_exchanges(healths: list[dict[str, Any]]) -> Iterator[Metric]:
+    state = GaugeMetricFamily("livermore_exchange_state", "1 for the state it is in.", labels=["exchange", "state"])
+    for health in healths:
+        for name in sorted({*STATES, "unknown", health["state"]}):
+            state.add_metric([health["exchange"].pk, name], float(health["state"] == name))
+    yield state
+    for figure, (name, meaning, unit) in GAUGES.items():
+        yield _family(GaugeMetricFamily(f"livermore_exchange_{name}", meaning, labels=["exchange"]), healths, figure, unit)
+    for figure, (name, meaning) in COUNTERS.items():
+        yield _family(CounterMetricFamily(f"livermore_exchange_{name}", meaning, labels=["exchange"]), healths, figure, 1)
+    silence = GaugeMetricFamily(
+        "livermore_exchange_oldest_stream_seconds", "Age of the last data of the stream that is worst off.", labels=["exchange"]
+    )
+    for health in healths:
+        if health.get("oldest"):
+            silence.add_metric([health["exchange"].pk], health["oldest"][0][2] / 1000)
+    yield silence
+
+
+def _family(family: Any, healths: list[dict[str, Any]], figure: str, unit: float) -> Metric:
+    """What is not known is left out. A counter of a connector that has not counted yet is 0."""
+    for health in healths:
+        value = health.get(figure)
+        if value is None and figure in COUNTERS and health.get("frames") is not None:
+            value = 0
+        if value is not None:
+            family.add_metric([health["exchange"].pk], value * unit)
+    return family
+
+
+def _of_sockets(backlogs: list[tuple[int, int]]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("livermore_feed_sockets", "Pages that are connected to this process.", value=len(backlogs))
+    waiting = [depth for depth, _ in backlogs]
+    yield GaugeMetricFamily("livermore_feed_queued_messages", "Messages that wait, over all sockets of this process.", value=sum(waiting))
+    yield GaugeMetricFamily(
+        "livermore_feed_longest_queue_messages", "Messages that wait for the socket that is worst off.", value=max(waiting, default=0)
+    )
+    out = sum(out for _, out in backlogs)
+    yield GaugeMetricFamily("livermore_feed_unacknowledged_frames", "Frames sent and not acknowledged, over all sockets.", value=out)
