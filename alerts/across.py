@@ -5,8 +5,8 @@ from typing import Any
 from alerts.crossexchange import MAX_AGE, Venue, basis_bps, rank_venues
 from alerts.elsewhere import read_markets, ticker_price
 from exchanges import status
-from exchanges.models import Exchange, UserExchange
-from exchanges.services import exchange_statuses
+from exchanges.models import Exchange
+from exchanges.services import exchange_statuses, taker_fees
 from livermore import bus, keys
 from symbols.models import Coin, Symbol
 
@@ -45,8 +45,7 @@ def venues(*, coin: Coin, region: str, user_id: int) -> list[dict[str, Any]]:
     exchanges = {row.pk: row for row in Exchange.objects.filter(active=True, is_sandbox=coin.simulated)}
     markets = {market.exchange_id: market for market in read_markets().get(coin.pk, [])}
     states = exchange_statuses(list(exchanges))
-    own = dict(UserExchange.objects.filter(user_id=user_id, taker_fee__isnull=False).values_list("exchange_id", "taker_fee"))
-    fees = {pk: float(own.get(pk, row.taker_fee)) for pk, row in exchanges.items()}
+    fees = taker_fees(user_id=user_id, exchanges=exchanges.values())
     asked = [
         Venue(
             pk,

@@ -12,6 +12,7 @@ from alerts.models import Alert, ExchangeSequence
 from alerts.payloads import AccountMessage, AlertMessage, ExchangeCard, OwnTerms, Position, SnapshotMessage, SymbolRow
 from exchanges import status as statuses
 from exchanges.models import Exchange, Preferences, UserExchange
+from exchanges.services import taker_fees
 from livermore import keys
 from livermore.bus import FAILURES
 from livermore.db import db
@@ -86,16 +87,16 @@ def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
 
 def terms_of(user_id: int, region: str) -> list[OwnTerms]:
     """Fee and region verdict of every active exchange, for this user."""
-    fees = dict(UserExchange.objects.filter(user_id=user_id, taker_fee__isnull=False).values_list("exchange_id", "taker_fee"))
     terms: list[OwnTerms] = []
-    for exchange in Exchange.objects.filter(active=True):
+    exchanges = list(Exchange.objects.filter(active=True))
+    fees = taker_fees(user_id=user_id, exchanges=exchanges)
+    for exchange in exchanges:
         verdict = region_verdict(exchange.geo_restrictions, region)
-        fee = float(fees.get(exchange.pk, exchange.taker_fee))
         terms.append(
             {
                 "exchange_id": exchange.pk,
                 "name": exchange.name,
-                "taker_fee": fee,
+                "taker_fee": fees[exchange.pk],
                 "allowed": verdict.allowed,
                 "reason": verdict.reason,
             }

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from django.db import transaction
 
 from exchanges import status
-from exchanges.models import STATES, Exchange, ExchangeEvent
+from exchanges.models import STATES, Exchange, ExchangeEvent, UserExchange
 from livermore import bus, keys
 
 log = logging.getLogger(__name__)
@@ -81,3 +81,9 @@ def events_record(*, exchange_id: str, noted: Iterable[Noted], row: int | None, 
 def _mark(row: int | None, seen: int) -> None:
     if row is not None:
         ExchangeEvent.objects.filter(pk=row, seen__lt=seen).update(seen=seen)
+
+
+def taker_fees(*, user_id: int, exchanges: Iterable[Exchange]) -> dict[str, float]:
+    """What a user pays at each exchange, as a share: the user's own fee, or the published one."""
+    own = dict(UserExchange.objects.filter(user_id=user_id, taker_fee__isnull=False).values_list("exchange_id", "taker_fee"))
+    return {exchange.pk: float(own.get(exchange.pk, exchange.taker_fee)) for exchange in exchanges}

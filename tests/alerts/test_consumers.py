@@ -19,7 +19,7 @@ from alerts.publishing import Publisher
 from alerts.services import Naming
 from exchanges import status as statuses
 from exchanges.events import Ticker
-from exchanges.models import Preferences, UserExchange
+from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.services import account_changed
 from exchanges.status import Status
 from livermore import bus, keys
@@ -328,8 +328,22 @@ async def test_what_a_user_stops_watching_leaves_the_open_page(trader: User, mon
 # What is one's own
 
 
+def terms(region: str = "", **fees: float) -> list[dict[str, Any]]:
+    """What a user without a region, or one in Germany, is told of each exchange."""
+    told = []
+    for row in Exchange.objects.filter(active=True):
+        allowed, reason = (True, "no restriction known for DE") if region else (None, NO_REGION)
+        if region and row.pk == "binance-us":
+            allowed, reason = False, "only available in US"
+        fee = fees.get(row.pk, float(row.taker_fee))
+        told.append({"exchange_id": row.pk, "name": row.name, "taker_fee": fee, "allowed": allowed, "reason": reason})
+    return told
+
+
+NO_REGION = "your region is not set: set it to see whether you may trade here"
 SETTINGS = {
     "own_exchange_id": "",
+    "show_moves": True,
     "region": "",
     "time_zone": "",
     "timeframes": ["5m", "15m", "1h", "4h", "1d"],
@@ -341,8 +355,10 @@ SETTINGS = {
 def set_much(user: User, btc: Symbol) -> None:
     Position.objects.create(user=user, exchange_id="coinbase", asset="BTC", quantity=0.5, symbol=btc, value=32_500.25)
     Position.objects.create(user=user, exchange_id="coinbase", asset="DUST", quantity=0.5, value=0.25)
-    UserExchange.objects.create(user=user, exchange_id="coinbase", is_default=True)
-    Preferences.objects.create(user=user, region="DE", time_zone="Europe/Berlin", timeframes=["1h"], theme="light", palette="colour-blind")
+    UserExchange.objects.create(user=user, exchange_id="coinbase", is_default=True, taker_fee="0.004")
+    Preferences.objects.create(
+        user=user, region="DE", show_moves=False, time_zone="Europe/Berlin", timeframes=["1h"], theme="light", palette="colour-blind"
+    )
 
 
 async def test_ones_own_comes_before_the_snapshot(trader: User, btc: Symbol, doge: Symbol):
@@ -358,6 +374,8 @@ async def test_ones_own_comes_before_the_snapshot(trader: User, btc: Symbol, dog
             ],
             "settings": {
                 "own_exchange_id": "coinbase",
+                "terms": await db(terms)("DE", coinbase=0.004),
+                "show_moves": False,
                 "region": "DE",
                 "time_zone": "Europe/Berlin",
                 "timeframes": ["1h"],
@@ -373,7 +391,7 @@ async def test_what_another_wants_is_not_shown(kaia: User, btc: Symbol, doge: Sy
     async with opened(kaia) as page:
         await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
         account, snapshot = await page.up_to(lambda message: message["type"] == "snapshot")
-        assert account == {"type": "account", "own": [], "settings": SETTINGS}
+        assert account == {"type": "account", "own": [], "settings": {**SETTINGS, "terms": await db(terms)()}}
         assert [(row["symbol"], row["tier"]) for row in snapshot["symbols"]] == [("BTC-USD", 1)]
 
 

@@ -253,9 +253,11 @@ def test_the_schema_describes_every_endpoint():
     assert sorted(f"{method} {url}" for url, methods in schema["paths"].items() for method in methods) == [
         "delete /api/my/positions/{id}/",
         "delete /api/my/symbols/{id}/",
+        "get /api/across/",
         "get /api/alerts/",
         "get /api/alerts/{uid}/",
         "get /api/alerts/{uid}/receipt/",
+        "get /api/coins/{coin}/venues/",
         "get /api/exchanges/",
         "get /api/exchanges/health/",
         "get /api/exchanges/{exchange_id}/symbols/{symbol}/candles/",

@@ -1,12 +1,14 @@
 """Symbols in the admin."""
 
+import html
 import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
 
-from symbols.models import Symbol
+from symbols.models import Coin, Symbol
+from symbols.services import OTHER_WORLD, symbol_set_coin
 from tests import seeds
 from tests.hosting import hosted
 from tests.people import browser
@@ -145,3 +147,28 @@ def test_a_form_that_changes_nothing_disturbs_nobody(btc, django_capture_on_comm
 def test_an_unknown_policy_is_an_error_of_the_form(btc):
     response = browser("operator").post(f"{LIST}{btc.pk}/change/", {"policy": "maybe"})
     assert "Select a valid choice. maybe is not one of the available choices." in response.text
+
+
+# The coin
+
+
+def coin_of(symbol: Symbol) -> tuple[str | None, bool]:
+    symbol.refresh_from_db()
+    return symbol.coin and symbol.coin.code, symbol.coin_fixed
+
+
+@pytest.mark.parametrize(("code", "simulated", "status", "found"), [("XBT", False, 302, ("XBT", True)), ("XBT", True, 200, (None, False))])
+def test_which_coin_a_symbol_is_can_be_said_by_hand(btc, code, simulated, status, found):
+    coin = Coin.objects.create(code=code, simulated=simulated)
+    client = browser("superuser")
+    url = f"{LIST}{btc.pk}/change/"
+    answer = client.post(url, {"policy": "auto", "coin": coin.pk})
+    assert answer.status_code == status
+    assert (OTHER_WORLD in html.unescape(answer.text)) == (status == 200)
+    assert coin_of(btc) == found
+
+
+def test_without_a_coin_it_is_that_of_the_base_asset_again(btc):
+    symbol_set_coin(symbol=btc, coin=Coin.objects.create(code="XBT", simulated=False), by="mike")
+    assert browser("superuser").post(f"{LIST}{btc.pk}/change/", {"policy": "auto", "coin": ""}).status_code == 302
+    assert coin_of(btc) == ("BTC", False)

@@ -240,7 +240,16 @@ def test_a_key_that_failed_is_no_success_whatever_the_host_says(mike: User, clie
 
 
 def own_exchange(exchange_id: str, **changes: object) -> dict[str, Any]:
-    default = {"watch": True, "own": False, "share": True, "key_state": "none", "key_error": "", "key_checked_at": None}
+    default = {
+        "watch": True,
+        "own": False,
+        "share": True,
+        "taker_fee": None,
+        "published_taker_fee": str(exchange(exchange_id).taker_fee),
+        "key_state": "none",
+        "key_error": "",
+        "key_checked_at": None,
+    }
     return {"exchange_id": exchange_id, **default, **changes}
 
 
@@ -275,6 +284,25 @@ def test_what_is_set_of_an_exchange_is_answered_whole(client: Client) -> None:
     assert client.get(EXCHANGES).json()[0] == own_exchange("binance", share=False)
 
 
+def test_a_fee_of_ones_own_is_set_kept_and_taken_back(client: Client) -> None:
+    url = f"{EXCHANGES}binance/"
+    assert send(client, "patch", url, {"taker_fee": "0.000750"}) == (200, own_exchange("binance", taker_fee="0.000750"))
+    assert send(client, "patch", url, {"share": False})[1]["taker_fee"] == "0.000750", "what is not named stays"
+    assert send(client, "patch", url, {"taker_fee": None})[1]["taker_fee"] is None
+
+
+@pytest.mark.parametrize(
+    ("fee", "said"),
+    [
+        ("-0.1", "Ensure this value is greater than or equal to 0."),
+        ("1.1", "Ensure this value is less than or equal to 1."),
+        ("much", "A valid number is required."),
+    ],
+)
+def test_a_wrong_fee_is_an_error(client: Client, fee: str, said: str) -> None:
+    assert send(client, "patch", f"{EXCHANGES}binance/", {"taker_fee": fee}) == (400, {"taker_fee": [said]})
+
+
 def test_a_key_is_not_stored_over_the_api(mike: User, client: Client) -> None:
     send(client, "patch", f"{EXCHANGES}binance/", {"own": True, "api_key": "k", "api_secret": "s", "key_state": "works"})
     row = UserExchange.objects.get(user=mike)
@@ -300,6 +328,7 @@ DEFAULTS = {
     "time_zone": "",
     "timeframes": ["5m", "15m", "1h", "4h", "1d"],
     "minimum_position_value": 10.0,
+    "show_moves": True,
     "theme": "dark",
     "palette": "standard",
 }
