@@ -25,7 +25,7 @@ def symbol_page(request: HttpRequest, exchange_id: str, symbol: str) -> HttpResp
     # PostgreSQL refuses a NUL in a text; no symbol has one.
     if "\0" not in exchange_id + symbol:
         rows = Symbol.objects.filter(exchange=exchange_id, exchange__active=True, symbol=symbol)
-        row = rows.select_related("exchange").first()
+        row = rows.select_related("exchange", "coin").first()
     if row is None:
         return _unknown(request, exchange_id, symbol)
     exchange = row.exchange

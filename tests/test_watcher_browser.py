@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from exchanges.models import Exchange, UserExchange
+from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import DEFAULT
 from livermore.db import db
@@ -24,6 +24,7 @@ def kaia() -> User:
     user.set_password(PASSWORD)
     user.save()
     UserExchange.objects.create(user=user, exchange_id="binance-sandbox", is_default=True)
+    Preferences.objects.create(user=user, region="DE")
     Exchange.objects.filter(is_sandbox=False).update(active=False)
     return user
 
@@ -87,4 +88,14 @@ async def test_an_alert_of_coinbase_says_what_it_is_on_binance_and_opens_its_pag
             row = page.locator(".board-row", has_text="BTC").first
             await row.locator("[data-live=yes] .spread", has_text="%").first.wait_for(timeout=PATIENCE)
             assert await page.locator("#reference").input_value() == "binance-sandbox", "the exchange where she buys"
+
+            await page.goto(f"{url}/symbols/coinbase-sandbox/{coin}-USD/")
+            await page.get_by_text(f"Where to act on {coin}").click()
+            places = page.locator("#venues-body li")
+            await places.first.wait_for(timeout=PATIENCE)
+            rows = [" ".join((await place.inner_text()).split()) for place in await places.all()]
+            assert [row.split()[:2] for row in rows] == [["1.", "Binance"], ["2.", "Coinbase"]], "the one that costs less first"
+            assert f"lists {coin}USDT; no restriction known for DE; taker fee 0.1 %" in rows[0]
+            assert f"lists {coin}-USD; no restriction known for DE; taker fee 1.2 %" in rows[1]
+            assert await places.first.get_by_role("link").get_attribute("href") == told["href"]
             assert complaints == []

@@ -22,6 +22,9 @@ export function whyUrl(exchangeId, symbol, timeframe) {
   return `/api/exchanges/${encodeURIComponent(exchangeId)}/symbols/${path(symbol)}/why/?timeframe=${timeframe}`;
 }
 
+/** @param {string} coin @param {boolean} simulated */
+export const venuesUrl = (coin, simulated) => `/api/coins/${encodeURIComponent(coin)}/venues/${simulated ? "?simulated=true" : ""}`;
+
 /** Closed candles with their readings. @param {string} exchangeId @param {string} symbol @param {string} timeframe @param {number} limit */
 export function candlesUrl(exchangeId, symbol, timeframe, limit) {
   const query = new URLSearchParams({ timeframe, limit: String(limit), indicator: "series" });

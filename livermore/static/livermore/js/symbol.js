@@ -15,6 +15,7 @@ import { stateOf } from "./rows.js";
 import { initialState, rowKey } from "./state.js";
 import { Head } from "./symbol-head.js";
 import { TopBar, paintNotice } from "./topbar.js";
+import { Venues } from "./venues.js";
 import { Why } from "./why.js";
 
 const ASK_AGAIN = 3_000;
@@ -82,6 +83,13 @@ const why = new Why({
   timeframe: view.timeframe,
   elements: { panel: byId("why"), body: byId("why-body"), tally: byId("why-tally") },
 });
+const venues =
+  page.coin &&
+  new Venues({
+    coin: page.coin,
+    simulated: page.simulated === "yes",
+    elements: { panel: byId("venues"), body: byId("venues-body") },
+  });
 const live = new Live({
   path: page.feed,
   state,
@@ -410,6 +418,7 @@ function tick() {
   topBar.paintLink(feed.link);
   alerts.tick();
   why.tick();
+  if (venues) venues.tick();
   const waiting = shown.loaded && !shown.bars.last && feed.live;
   if (waiting && Date.now() - shown.askedAt > ASK_AGAIN) load();
 }
