@@ -64,7 +64,7 @@ class Beside:
 
     async def fill(self, alerts: Sequence[Alert]) -> None:
         """Note on each alert the same coin elsewhere, with the prices of this moment. Raises what Redis and the database raise."""
-        await self._look()
+        await self._look(alerts)
         wanted = [(alert, market) for alert in alerts for market in self._markets.get(alert.symbol, [])]
         if not wanted:
             return
@@ -82,8 +82,9 @@ class Beside:
             if quotes(alert.quote, market.quote) is not Quotes.OTHER:
                 alert.elsewhere.append(beside(alert.price, market, ticker, pair, now))
 
-    async def _look(self) -> None:
-        if time.monotonic() - self._read_at < REFRESH:
+    async def _look(self, alerts: Sequence[Alert]) -> None:
+        known = all(alert.symbol in self._markets for alert in alerts)  # else one is watched since the last look
+        if known and time.monotonic() - self._read_at < REFRESH:
             return
         self._markets = await db(_others)(self._exchange_id)
         self._read_at = time.monotonic()
@@ -92,8 +93,8 @@ class Beside:
 def _others(exchange_id: str) -> dict[str, list[Market]]:
     """symbol of this exchange -> the markets of its coin on other exchanges."""
     markets = read_markets()
-    rows = Symbol.objects.filter(exchange_id=exchange_id, tier__isnull=False, coin__isnull=False).values_list("symbol", "coin_id")
-    return {symbol: [one for one in markets.get(coin_id, []) if one.exchange_id != exchange_id] for symbol, coin_id in rows}
+    rows = Symbol.objects.filter(exchange_id=exchange_id, tier__isnull=False).values_list("symbol", "coin_id")
+    return {symbol: [one for one in markets.get(coin_id or 0, []) if one.exchange_id != exchange_id] for symbol, coin_id in rows}
 
 
 def beside(price: float, market: Market, ticker: bytes | None, pair: bytes | None, now: int) -> Elsewhere:

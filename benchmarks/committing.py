@@ -36,6 +36,7 @@ async def main(symbols: Sequence[str]) -> None:
     async with market(symbols, redis, exchange, fence=fence, epoch=epoch, rules=rules) as one:
         committer = one.connector._committer
         committer.naming.update({symbol: Naming(symbol.removesuffix("USDT"), "USDT") for symbol in symbols})
+        committer.keepers.update(dict.fromkeys(symbols))
         committing = asyncio.create_task(committer.run())
         _say({"ready": 1})
         for number in count(1):
@@ -58,8 +59,9 @@ def _say(words: dict[str, float]) -> None:
 
 def _last_number() -> int:
     from alerts.models import ExchangeSequence
+    from benchmarks.surroundings import EXCHANGE_ID
 
-    return ExchangeSequence.objects.get().last_number
+    return ExchangeSequence.objects.get(exchange_id=EXCHANGE_ID).last_number
 
 
 def _write_again(before: int) -> float:

@@ -7,19 +7,21 @@ import re
 import time
 from typing import cast
 
+SENT = b'"sent":'
+"""What only our own messages carry."""
 _SENT = re.compile(rb'"sent":\s?(\d+)')
 _FRAME = re.compile(rb'\{"n":(\d+),"m"')
 _HEADER_END = b"\r\n\r\n"
 PATIENCE = 60.0
 """Seconds to wait for a snapshot: a server that refuses a page sends none."""
-_TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
+_TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 
 
 class Page(asyncio.Protocol):
-    """One socket. ``seen`` counts arrivals of the marker ``"sent":``, which only our own messages carry."""
+    """One socket. ``seen`` counts arrivals of the marker, which only the messages that are measured carry."""
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    def __init__(self, request: bytes, marker: bytes = SENT) -> None:
+        self._request, self._marker = request, marker
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._snapshot: asyncio.Future[None] | None = None
@@ -53,9 +55,11 @@ class Page(asyncio.Protocol):
     def _take(self, kind: int, payload: bytes, now: int) -> None:
         if kind == _PING:
             self._write(_PONG, payload)
+        elif kind == _CLOSE:
+            self.close()
         elif kind == _TEXT:
             self.frames.append((now, payload))
-            self.seen += payload.count(b'"sent":')
+            self.seen += payload.count(self._marker)
             if self._snapshot is not None and b'"type":"snapshot"' in payload:
                 self._snapshot.set_result(None)
                 self._snapshot = None
@@ -63,6 +67,8 @@ class Page(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(ConnectionError("the server closed the socket before it was open"))
+        if self._snapshot is not None and not self._snapshot.done():
+            self._snapshot.set_exception(ConnectionError("the server closed the socket before its snapshot"))
 
     async def greet(self) -> None:
         """Say hello, and wait for the snapshot."""
@@ -102,14 +108,14 @@ def _frame_end(data: bytes, at: int) -> tuple[int, int] | None:
     return (start, start + length) if len(data) >= start + length else None
 
 
-async def open_pages(count: int, port: int, *, path: str = "/", cookie: str = "") -> list[Page]:
+async def open_pages(count: int, port: int, *, path: str = "/", cookie: str = "", marker: bytes = SENT) -> list[Page]:
     """So many sockets, greeted. Raises ConnectionError where the server does not open one."""
     gate = asyncio.Semaphore(20)
 
     async def open_one() -> Page:
         async with gate:
             request = _request(port, path, cookie)
-            _, page = await asyncio.get_running_loop().create_connection(lambda: Page(request), "127.0.0.1", port)
+            _, page = await asyncio.get_running_loop().create_connection(lambda: Page(request, marker), "127.0.0.1", port)
             await page.opened
             await page.greet()
             return page

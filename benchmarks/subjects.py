@@ -17,6 +17,7 @@ _MODULES = {
     "redis": "benchmarks.redis_closes",
     "commit": "benchmarks.commit",
     "fanout": "benchmarks.fanout",
+    "card": "benchmarks.card",
     "footprint": "benchmarks.footprint",
 }
 

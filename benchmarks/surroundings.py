@@ -134,12 +134,13 @@ async def listening(port: int) -> None:
                 return
 
 
-def session_cookie() -> str:
-    """Of somebody who is logged in."""
-    from django.contrib.auth import get_user_model
+def session_cookie(name: str = "bench") -> str:
+    """Of a user who may hear the feed, logged in."""
+    from django.contrib.auth.models import Group, User
     from django.test import Client
 
-    user, _ = get_user_model()._default_manager.get_or_create(username="bench", defaults={"is_superuser": True})
+    user, _ = User.objects.get_or_create(username=name)
+    user.groups.add(Group.objects.get(name="viewer"))
     client = Client()
     client.force_login(user)
     return f"sessionid={client.cookies['sessionid'].value}"

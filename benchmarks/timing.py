@@ -45,12 +45,24 @@ class Effort(NamedTuple):
     commits: int
     sockets: tuple[int, ...]
     paced: int
+    alerts: int
+    """Alerts that are followed from a close to the pages, at least."""
     starts: int
 
 
-TINY = Effort("tiny", slices=2, seconds=0.002, symbols=2, closes=(3,), together=5, commits=2, sockets=(3,), paced=3, starts=1)
+TINY = Effort("tiny", slices=2, seconds=0.002, symbols=2, closes=(3,), together=5, commits=2, sockets=(3,), paced=3, alerts=3, starts=1)
 DEFAULT = Effort(
-    "default", slices=15, seconds=0.05, symbols=50, closes=(50, 500), together=1000, commits=12, sockets=(100,), paced=50, starts=3
+    "default",
+    slices=15,
+    seconds=0.05,
+    symbols=50,
+    closes=(50, 500),
+    together=1000,
+    commits=12,
+    sockets=(100,),
+    paced=50,
+    alerts=500,
+    starts=3,
 )
 FULL = DEFAULT._replace(name="full", slices=31, commits=24, sockets=(100, 1000), paced=150, starts=7)
 

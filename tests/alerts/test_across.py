@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from alerts import across
 from alerts.crossexchange import Identity, Price, residual
-from alerts.elsewhere import Market, beside, pair_name, read_markets
+from alerts.elsewhere import Beside, Market, beside, pair_name, read_markets
+from alerts.models import Alert
 from exchanges.events import Ticker
 from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.status import now_ms
@@ -101,6 +102,20 @@ def test_a_coin_has_one_market_an_exchange_and_the_simulated_one_is_another_coin
         (("coinbase-sandbox", "BTC-USD"),),
         (("coinbase", "USDT-USD"),),
     }
+
+
+@pytest.mark.usefixtures("_world")
+async def test_a_symbol_that_is_watched_since_a_moment_has_its_card_too(redis_url: str) -> None:
+    """The markets are read every half minute, and at once where an alert is of one that is not known yet."""
+    redis = bus.connect()
+    one, other = (Alert(exchange_id="coinbase", symbol=f"{base}-USD", base=base, quote="USD", price=100.0) for base in ("BTC", "ETH"))
+    beside_ = Beside(redis, "coinbase")
+    await beside_.fill([one])
+    await db(listed)("ETH-USD", "coinbase", "ETH", "USD", tier=1, rank=2)
+    await db(listed)("ETHUSDT", "binance", "ETH", "USDT", tier=1, rank=2)
+    await beside_.fill([one, other])
+    assert [[offer["symbol"] for offer in alert.elsewhere] for alert in (one, other)] == [["BTCUSDT"], ["ETHUSDT"]]
+    await redis.aclose()
 
 
 @pytest.mark.usefixtures("_world")

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ALERTS_KEPT, apply, behind, initialState, reduce } from "../../livermore/static/livermore/js/state.js";
+import { ALERTS_KEPT, MOVES_KEPT, apply, behind, initialState, reduce } from "../../livermore/static/livermore/js/state.js";
 import { Server } from "./server.mjs";
 
 /** What a page gets when it says hello. */
@@ -205,4 +205,13 @@ test("messages of an unknown type, symbol or exchange change nothing", () => {
     state: "live",
   };
   for (const type of ["ticker", "candle", "lifecycle", "weather", "constructor"]) assert.deepEqual(reduce(page, { ...unknown, type }), {});
+});
+
+test("the newest 20 moves are kept, the newest first", () => {
+  const page = told(initialState(), ...Array.from({ length: MOVES_KEPT + 5 }, (_, at) => ({ type: "move", at })));
+  assert.equal(MOVES_KEPT, 20);
+  assert.deepEqual(
+    page.moves.map(({ at }) => at),
+    Array.from({ length: 20 }, (_, back) => 24 - back),
+  );
 });

@@ -68,13 +68,17 @@ export function cardOf(alert, settings) {
 /** Who leads, in words; "" where nobody knows enough to say. @param {object | null} lead @param {(id: string) => string} nameOf */
 export function leadText(lead, nameOf) {
   if (!lead || lead.median_ms === null) return "";
-  const interval = `${seconds(lead.low_ms)} to ${seconds(lead.high_ms)}`;
-  if (!lead.leader) return `no leader: ${interval} over ${lead.events} price changes`;
-  return `${nameOf(lead.leader)} leads by ${seconds(Math.abs(lead.median_ms))} (${interval}, ${lead.events} price changes)`;
+  if (!lead.leader) return `no leader: ${interval(lead.low_ms, lead.high_ms)} over ${lead.events} price changes`;
+  const [low, high] = [Math.abs(lead.low_ms), Math.abs(lead.high_ms)].sort((a, b) => a - b);
+  return `${nameOf(lead.leader)} leads by ${seconds(Math.abs(lead.median_ms))} s (${interval(low, high)}, ${lead.events} price changes)`;
+}
+
+function interval(low, high) {
+  return `${seconds(low)} to ${seconds(high)} s`;
 }
 
 function seconds(milliseconds) {
-  return `${(milliseconds / 1000).toFixed(1).replace("-", "−")} s`;
+  return (milliseconds / 1000).toFixed(1).replace("-", "−");
 }
 
 /** "BTC is moving on Coinbase". @param {object} move a MoveMessage @param {(id: string) => string} nameOf */
