@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from redis.asyncio.client import PubSub
 
 from alerts.models import Alert, ExchangeSequence
+from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange, UserExchange
 from exchanges.sandbox.venues import BINANCE
 from livermore import bus, keys
@@ -180,7 +181,7 @@ async def test_two_hundred_users_cost_what_their_distinct_symbols_cost(redis_url
         sys.stdout.write("".join(f"\n  {name}: {one}" for name, one in (("2 users", few), (f"{USERS} users", many))))
     assert many["subscriptions"] == 2 * (many["distinct"] + TOP), "candles and prices of each"
     assert many["wants"] == USERS * EACH
-    assert many["overflow keys"] == 10 * many["distinct"]
+    assert many["overflow keys"] == 3 * len(TIMEFRAMES) * many["distinct"], "candles, indicator and readings"
     assert many["checkpoints"] <= 5 * (many["distinct"] + TOP)
     assert many["alerts"] <= 40 * (many["distinct"] + TOP)
     assert many["owner rows"] == 0

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
 from market_data.macdv import STAGES
-from symbols.models import Symbol
+from symbols.models import Coin, Symbol
 from tests import seeds
 from tests.people import browser, client_of, person
 
@@ -92,7 +92,8 @@ def modules_of(name: str) -> set[str]:
 
 @pytest.mark.parametrize(("module", "url"), [("dashboard.js", "/"), ("symbol.js", "/symbols/coinbase/BTC-USD/")])
 def test_every_element_a_page_asks_for_is_in_it(module, url):
-    Symbol.objects.create(exchange_id="coinbase", symbol="BTC-USD", base="BTC", quote="USD")
+    coin = Coin.objects.create(code="BTC", simulated=False)
+    Symbol.objects.create(exchange_id="coinbase", symbol="BTC-USD", base="BTC", quote="USD", coin=coin)
     text = page(browser("operator"), url)
     wanted = {found for name in modules_of(module) for found in re.findall(r'byId\("([\w-]+)"\)', MODULES[name])}
     assert len(wanted) > 20

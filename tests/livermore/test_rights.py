@@ -12,12 +12,12 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import get_resolver
 
-from alerts.models import Alert
+from alerts.models import Alert, AlertRule
 from exchanges.models import UserExchange
 from livermore.db import db
 from market_data.models import Checkpoint
@@ -40,6 +40,14 @@ def _world(db, redis_url):
     seeds.restore()
     begin("coinbase")
     Symbol.objects.create(pk=1, exchange_id="coinbase", symbol="BTC-USD", base="BTC", quote="USD", tier=1)
+
+
+def first_rows() -> None:
+    """The rows that the addresses name: what was numbered before, by other tests, must not matter."""
+    User.objects.create(username="a-first")
+    User.objects.get_or_create(pk=1, defaults={"username": "the-first"})
+    for model in (Group, AlertRule):
+        model.objects.get_or_create(pk=1, defaults={"name": "the-first"})
 
 
 def member(role: str) -> User | None:
@@ -129,6 +137,7 @@ def admin_rights() -> dict[str, str]:
 
 @pytest.mark.usefixtures("_world")
 def test_the_rights_of_every_role_are_those_of_the_table(request: pytest.FixtureRequest) -> None:
+    first_rows()
     found = {**in_words(matrix()), **admin_rights()}
     if request.config.getoption("--write-rights"):
         TABLE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
