@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -77,6 +78,17 @@ def _seed_rows(request: pytest.FixtureRequest) -> None:
     transactional = (mark is not None and mark.kwargs.get("transaction")) or wanted - {"db"}
     request.getfixturevalue("transactional_db" if transactional else "db")
     seeds.restore()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _last_sessions_end(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """PostgreSQL drops no database that is in use: a thread whose caller was cancelled, or a program a test ended, may be at it still."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture
