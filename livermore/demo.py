@@ -29,6 +29,8 @@ SANDBOX_PORTS = (8791, 8792)
 """Where `runsandbox` serves by itself, and where the seeded rows point."""
 READY_SECONDS = 60.0
 ADMIN = "admin"
+SNAPSHOTS = ("--websocket-max-message-size", str(16 * 1024 * 1024))
+"""daphne's own limit of 1 MiB also holds for what it sends: a page that watches 1,000 symbols would get no snapshot."""
 
 
 class CannotStartError(Exception):
@@ -76,7 +78,7 @@ def children(*, host: str, port: int, speed: int, websocket_port: int, rest_port
     return [
         Child("runsandbox", ("manage.py", "runsandbox", *ports, "--state", state, "--speed", str(speed), "--rest-limit", "0")),
         Child("runexchange", ("manage.py", "runexchange", *autostart)),
-        Child("web", ("-m", "daphne", "-b", host, "-p", str(port), "livermore.asgi:application")),
+        Child("web", ("-m", "daphne", *SNAPSHOTS, "-b", host, "-p", str(port), "livermore.asgi:application")),
     ]
 
 

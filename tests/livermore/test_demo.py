@@ -95,7 +95,10 @@ def test_it_runs_the_sandbox_the_connectors_and_the_pages(settings: object) -> N
             ),
         ),
         Child("runexchange", ("manage.py", "runexchange", "--autostart", "coinbase-sandbox", "--autostart", "binance-sandbox")),
-        Child("web", ("-m", "daphne", "-b", "127.0.0.1", "-p", "8000", "livermore.asgi:application")),
+        Child(
+            "web",
+            ("-m", "daphne", "--websocket-max-message-size", "16777216", "-b", "127.0.0.1", "-p", "8000", "livermore.asgi:application"),
+        ),
     ]
 
 

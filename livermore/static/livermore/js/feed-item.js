@@ -94,50 +94,62 @@ function strip({ timeframes }) {
 }
 
 /** The same coin where the reader buys, or, for who buys nowhere, on the other exchanges. */
-function elsewhere(alert, { cardOf, settings }) {
+function elsewhere(alert, { cardOf, decimalsOf, settings }) {
   const nameOf = (id) => cardOf(id)?.name ?? id;
   const card = acrossCard(alert, settings?.() ?? null);
-  if (card) return h("div", { class: "across", "data-allowed": card.allowed === false ? "no" : null }, ...acrossLines(alert, card, nameOf));
+  const priceOf = (offer) => price(offer.price, decimalsOf(offer.exchange_id, offer.symbol));
+  if (card) {
+    const lines = acrossLines(alert, card, { nameOf, priceOf });
+    return h("div", { class: "across", "data-allowed": card.allowed === false ? "no" : null }, ...lines);
+  }
   const offers = alert.elsewhere.filter((offer) => offer.spread_bps !== null);
   if (!offers.length) return null;
-  return h("ul", { class: "elsewhere" }, ...offers.map((offer) => otherOffer(offer, nameOf)));
+  return h("ul", { class: "elsewhere" }, ...offers.map((offer) => otherOffer(offer, { nameOf, priceOf })));
 }
 
-function otherOffer(offer, nameOf) {
+function otherOffer(offer, { nameOf, priceOf }) {
   const url = safeLink(offer.trade_url);
   const name = nameOf(offer.exchange_id);
   const link = url && h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, name, icon("icon-out"));
-  return h("li", {}, h("span", { class: "name" }, link || name), h("span", {}, price(offer.price)), spreadOf(offer));
+  return h("li", {}, h("span", { class: "name" }, link || name), h("span", {}, priceOf(offer)), spreadOf(offer));
 }
 
 function spreadOf(offer) {
   return h("span", { title: "Its price against this one, before fees" }, percent(offer.spread_bps / 100));
 }
 
-function acrossLines(alert, card, nameOf) {
-  const { offer } = card;
+function acrossLines(alert, card, { nameOf, priceOf }) {
+  const { offer, residual } = card;
   if (!card.listed) return [h("p", { class: "muted" }, `${alert.base} is not listed on ${card.name}.`)];
   if (offer.identity === "different") {
     return [h("p", { class: "muted" }, `${card.name} lists another coin as ${offer.symbol}: its price is far from this one. Nothing is derived.`)];
   }
+  const name = h("span", { class: "name" }, card.name);
   const figures =
     offer.price === null
-      ? h("p", { class: "muted" }, `${card.name} ${offer.symbol}: no current price`)
-      : h("p", { class: "line" }, h("span", { class: "name" }, card.name), h("span", { class: "figure" }, price(offer.price)), ...differences(card));
-  const said = [leadText(offer.lead, nameOf), card.otherDollars && `${offer.quote} beside ${alert.quote}, not converted`, card.allowed === false && card.region];
-  const notes = h("p", { class: "muted notes" }, said.filter(Boolean).join(" · "));
-  if (card.allowed === null) notes.append(notes.textContent ? " · " : "", h("a", { href: "/settings/", title: card.region }, "set your region"));
-  return [figures, notes, tradeButton(alert, card)];
+      ? h("p", { class: "line" }, name, h("span", { class: "muted" }, `${offer.symbol}: no current price`))
+      : h("p", { class: "line" }, name, h("span", { class: "figure" }, priceOf(offer)), offer.spread_bps !== null && spreadOf(offer));
+  const act = h("p", { class: "line act" }, residual !== null && residualOf(residual), tradeButton(alert, card));
+  return [figures, act, notesOf(alert, card, nameOf)];
 }
 
-function differences({ offer, residual }) {
-  const shown = [];
-  if (offer.spread_bps !== null) shown.push(spreadOf(offer));
-  if (residual !== null) {
-    const title = "What is left of the difference after both taker fees, and half the spread there";
-    shown.push(h("span", { class: "residual", title, "data-direction": residual > 0 ? "up" : "down" }, `${percent(residual / 100)} after fees`));
-  }
-  return shown;
+function residualOf(residual) {
+  const title = "What is left of the difference after both taker fees, and half the spread there";
+  return h("span", { class: "residual", title, "data-direction": residual > 0 ? "up" : "down" }, `${percent(residual / 100)} after fees`);
+}
+
+/** What else is to be known. */
+function notesOf(alert, { offer, allowed, region, otherDollars }, nameOf) {
+  const unproved = offer.identity === "unknown" && offer.price !== null;
+  const said = [
+    unproved && `${offer.symbol} may be another coin: not compared yet`,
+    leadText(offer.lead, nameOf),
+    otherDollars && `${offer.quote} beside ${alert.quote}, not converted`,
+    allowed === false && region,
+    allowed === null && h("a", { href: "/settings/", title: region }, "set your region"),
+  ].filter(Boolean);
+  if (!said.length) return null;
+  return h("p", { class: "muted notes" }, ...said.flatMap((note, at) => (at ? [" · ", note] : [note])));
 }
 
 function tradeButton(alert, { offer, name, allowed }) {

@@ -3,13 +3,14 @@ import { get } from "./api.js";
 import { arrangeCoins, cellOf, coins, different } from "./board.js";
 import { now } from "./clock.js";
 import { toggles } from "./controls.js";
-import { arrange, byId, h, set, setText } from "./dom.js";
+import { arrange, byId, h, icon, set, setText } from "./dom.js";
 import { ago, exact, percent, plural, price } from "./format.js";
 import { listen } from "./keyboard.js";
 import { symbolUrl } from "./links.js";
 import { Live } from "./live.js";
 import { flash } from "./matrix-row.js";
 import { windowOf } from "./rows.js";
+import { stateName } from "./stages.js";
 import { initialState } from "./state.js";
 import { recall, remember } from "./storage.js";
 import { TopBar, paintNotice } from "./topbar.js";
@@ -119,10 +120,12 @@ function rebuild() {
 function paintHeads(shown) {
   const cell = (by, label, card) => {
     const sorted = view.sort.by === by ? (view.sort.descending ? "descending" : "ascending") : null;
-    const button = h("button", { class: "sorter", type: "button" }, label);
+    const button = h("button", { class: "sorter", type: "button", title: label }, label);
     button.addEventListener("click", () => sortBy(by));
     const badge = card?.simulated && h("span", { class: "badge" }, "SIMULATED");
-    return h("span", { class: by === "coin" ? "cell coin" : "cell", role: "columnheader", "aria-sort": sorted }, button, badge);
+    const word = card && stateName(card.state);
+    const state = card && h("span", { "data-state": word, title: `${card.name}: ${word}` }, icon(`state-${word}`), h("span", { class: "aside" }, word));
+    return h("span", { class: by === "coin" ? "cell coin" : "cell", role: "columnheader", "aria-sort": sorted }, state, button, badge);
   };
   byId("heads").replaceChildren(cell("coin", "Coin"), ...shown.map((card) => cell(card.exchange_id, card.name, card)));
 }
@@ -204,13 +207,13 @@ function create(coin) {
     cells.set(id, parts);
     return parts.element;
   });
-  const name = h("span", { class: "cell coin", role: "rowheader" }, h("strong", {}, coin.coin), coin.simulated && h("span", { class: "badge" }, "SIM"));
+  const name = h("span", { class: "cell coin", role: "rowheader" }, h("strong", { title: coin.coin }, coin.coin), coin.simulated && h("span", { class: "badge" }, "SIM"));
   return { element: h("div", { class: "board-row", role: "row" }, name, ...children), cells };
 }
 
 function paintCell(parts, row, cell, isReference, moved) {
   setText(parts.value, price(cell.price, row?.decimals ?? null));
-  if (moved && parts.last !== null && parts.last !== cell.price) flash(parts.element, cell.price > parts.last ? "up" : "down");
+  if (moved && parts.last !== null && parts.last !== cell.price) flash(parts.value, cell.price > parts.last ? "up" : "down");
   parts.last = cell.price;
   set(parts.element, "data-live", cell.live ? "yes" : "no");
   set(parts.element, "data-reference", isReference || null);

@@ -51,6 +51,8 @@ export class TopBar {
     const wanted = [...exchanges.values()].map((card) => this.chipOf(card));
     for (const id of this.chips.keys()) if (!exchanges.has(id)) this.chips.delete(id);
     arrange(this.chipBox, wanted);
+    set(this.chipBox, "data-many", null);
+    if (this.chipBox.scrollWidth > this.chipBox.clientWidth) set(this.chipBox, "data-many", "yes");
   }
 
   chipOf(card) {
