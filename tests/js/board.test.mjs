@@ -158,3 +158,15 @@ test("the words of the filter have to match all, in either case, and coins on on
   assert.equal(arranged({ query: "dog" }), "");
   assert.equal(arranged({ both: true }), "BTC ETH ADA");
 });
+
+test("before any verdict, two prices more than a tenth apart are not taken for one coin", () => {
+  const at = (price) => {
+    const all = board(row("coinbase", "BTC-USD", "BTC", "USD"), row("binance", "BTCUSDT", "BTC", "USDT", { price }));
+    const { other, spread, left } = cellOf(all.get("BTC|real"), "binance", "coinbase", context());
+    return [other, spread === null, left === null];
+  };
+  assert.deepEqual(at(110), [false, false, false]);
+  assert.deepEqual(at(110.1), [true, true, true]);
+  assert.deepEqual(at(90), [true, true, true]);
+  assert.deepEqual(at(0.00001), [true, true, true]);
+});

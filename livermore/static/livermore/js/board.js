@@ -38,6 +38,8 @@ export function different(pairs) {
   return found;
 }
 
+const APART = 1.1;
+
 /**
  * What a cell says against the reference.
  * @param {object} coin of ``coins`` @param {string} exchangeId @param {string} reference
@@ -56,6 +58,8 @@ export function cellOf(coin, exchangeId, reference, { exchanges, terms, differen
   const baseAge = base.received ? now - base.received : Infinity;
   const baseLive = stateOf(base, exchanges.get(reference)).state === "live" && baseAge <= MAX_AGE;
   if (!live || !baseLive || !(base.price > 0) || !(row.price > 0)) return cell;
+  // Before the server's verdict: so far apart two prices of one ticker are not taken for one coin (docs/cross-exchange.md).
+  if (Math.max(row.price, base.price) > APART * Math.min(row.price, base.price)) return { ...cell, other: true };
   const [cheap, dear] = row.price <= base.price ? [exchangeId, reference] : [reference, exchangeId];
   const fee = (id) => terms.get(id)?.taker_fee ?? 0;
   const left = residual({

@@ -233,7 +233,7 @@ function spreadText(cell, isReference) {
 function hint(row, cell) {
   if (!row) return null;
   const lines = [`${row.symbol}: ${exact(cell.price)} ${row.quote}`, cell.live ? "live" : `${row.state}: ${row.reason || "the price is old"}`];
-  if (cell.other) lines.push("Its price stays far from the reference: a different coin of the same ticker. Nothing is derived.");
+  if (cell.other) lines.push("Its price is far from the reference: it looks like another coin of the same ticker. Nothing is derived.");
   if (cell.spread !== null) lines.push(`${cell.spread.toFixed(1)} bps from the reference; ${cell.left.toFixed(1)} bps left of it after both taker fees`);
   return lines.join("\n");
 }
