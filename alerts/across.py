@@ -30,9 +30,10 @@ def read_pairs() -> list[dict[str, Any]]:
 def read_basis() -> list[dict[str, Any]]:
     """What each dollar coin costs in dollars, where an exchange lists it against them; live where it is watched, else as listed."""
     rows = Symbol.objects.filter(base__in=DOLLAR_COINS, quote="USD", exchange__active=True, tradable=True, alias_of="")
+    listed = list(rows.order_by("base", "exchange_id"))
+    values: list[Any] = bus.sync().mget([keys.ticker(row.exchange_id, row.symbol) for row in listed]) if listed else []
     found = []
-    for row in rows.order_by("base", "exchange_id"):
-        value: Any = bus.sync().get(keys.ticker(row.exchange_id, row.symbol))
+    for row, value in zip(listed, values, strict=True):
         _, price = ticker_price(value)
         basis = basis_bps(price.value if price.fresh(status.now_ms()) else row.price)
         if basis is not None:
@@ -43,7 +44,7 @@ def read_basis() -> list[dict[str, Any]]:
 def venues(*, coin: Coin, region: str, user_id: int) -> list[dict[str, Any]]:
     """Where to act on a coin, best first: every active exchange of its world, with the reason in words."""
     exchanges = {row.pk: row for row in Exchange.objects.filter(active=True, is_sandbox=coin.simulated)}
-    markets = {market.exchange_id: market for market in read_markets().get(coin.pk, [])}
+    markets = {market.exchange_id: market for market in read_markets(coin.pk).get(coin.pk, [])}
     states = exchange_statuses(list(exchanges))
     fees = taker_fees(user_id=user_id, exchanges=exchanges.values())
     asked = [

@@ -128,11 +128,11 @@ class FeedConsumer(AsyncWebsocketConsumer):
             if self.greeted:
                 self._ask_for_hello()
 
-    async def _read_viewer(self) -> msgspec.Raw:
+    async def _read_viewer(self) -> bytes:
         """Returns the user's account message, encoded."""
         self.viewer, account = await db(snapshot.read_viewer)(self.viewer.user_id)
         self._read_at = time.monotonic()
-        return msgspec.Raw(msgspec.json.encode(account))
+        return msgspec.json.encode(account)
 
     async def _listen(self) -> None:
         """Have the relay deliver what is wanted now, and no more; it is confirmed by then, or Redis is away."""
@@ -197,7 +197,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 self.outbox.put_first(await hub().snapshot(self.viewer, resume))
             else:
                 await hub().look_at_tiers()
-            self.outbox.put_first(bytes(account))
+            self.outbox.put_first(account)
             self.outbox.held = False
             self._owed.set()
 

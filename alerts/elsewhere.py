@@ -28,9 +28,14 @@ class Market(NamedTuple):
     trade_url: str
 
 
-def read_markets() -> dict[int, list[Market]]:
-    """coin id -> its markets in dollars, one an exchange: the one of the best rank. Aliases and what is not traded are left out."""
+def read_markets(coin_id: int | None = None) -> dict[int, list[Market]]:
+    """coin id -> its markets in dollars, one an exchange: the one of the best rank. Aliases and what is not traded are left out.
+
+    ``coin_id``: of that coin alone.
+    """
     rows = Symbol.objects.filter(exchange__active=True, tradable=True, alias_of="", quote__in=USD_GROUP, coin__isnull=False)
+    if coin_id is not None:
+        rows = rows.filter(coin=coin_id)
     found: dict[tuple[int, str], Symbol] = {}
     for row in rows.select_related("exchange").order_by("rank", "symbol"):
         best = found.get((row.coin_id, row.exchange_id))

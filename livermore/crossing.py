@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from redis.asyncio import Redis
 
 from alerts.crossexchange import CollisionGuard, Identity, Move, MoveDetector, Price, Prices
-from alerts.elsewhere import Market, pair_name, read_markets
+from alerts.elsewhere import pair_name, read_markets
 from alerts.leadlag import LeadTracker
 from exchanges.lease import Lease
 from livermore import bus, keys
@@ -36,6 +36,7 @@ LEADS = 15.0
 BREATHE = 0.05
 """Seconds between two blocks that are scanned."""
 PAIRS_TTL = 300
+NOTHING = Price(None, 0)
 
 
 class Pair(NamedTuple):
@@ -62,12 +63,12 @@ class Crossing:
         self._redis = redis
         self._lease = Lease(redis, key=keys.crossing_lease())
         self.prices: dict[tuple[str, str], Price] = {}
-        self.markets: dict[int, list[Market]] = {}
         self.known: dict[Pair, Known] = {}
         self._codes: dict[int, str] = {}
         self._between: dict[tuple[str, str], list[Pair]] = {}
         self._movers: dict[tuple[str, str], MoveDetector] = {}
         self._pairs_of: dict[tuple[str, str], list[tuple[Pair, str]]] = {}
+        self._sides: dict[Pair, tuple[tuple[str, str], tuple[str, str]]] = {}
 
     async def run(self) -> None:
         """Wait for the lease, compare while it is ours, wait again."""
@@ -131,22 +132,21 @@ class Crossing:
 
     async def look(self) -> None:
         """Follow which markets there are."""
-        self.markets = await db(read_markets)()
+        found = await db(read_markets)()
         watched = await db(_watched)()
-        self._codes = await db(_codes)(list(self.markets))
-        self._pairs_of = {}
-        pairs: set[Pair] = set()
-        for coin_id, markets in self.markets.items():
+        self._codes = await db(_codes)(list(found))
+        self._pairs_of, self._sides = {}, {}
+        for coin_id, markets in found.items():
             for one, other in combinations([one for one in markets if (one.exchange_id, one.symbol) in watched], 2):
                 pair = Pair(coin_id, one.exchange_id, other.exchange_id)
-                pairs.add(pair)
+                sides = self._sides[pair] = ((one.exchange_id, one.symbol), (other.exchange_id, other.symbol))
                 self.known.setdefault(pair, Known())
-                for market, side in ((one, "a"), (other, "b")):
-                    self._pairs_of.setdefault((market.exchange_id, market.symbol), []).append((pair, side))
-        for gone in self.known.keys() - pairs:
+                for market, side in zip(sides, "ab", strict=True):
+                    self._pairs_of.setdefault(market, []).append((pair, side))
+        for gone in self.known.keys() - self._sides.keys():
             del self.known[gone]
         self._between = {}
-        for pair in pairs:
+        for pair in self._sides:
             self._between.setdefault((pair.first, pair.second), []).append(pair)
 
     # What follows from them
@@ -186,10 +186,8 @@ class Crossing:
             known.guard.compare(now, one, other)
 
     def _both(self, pair: Pair) -> tuple[Price, Price]:
-        names = {market.exchange_id: market.symbol for market in self.markets.get(pair.coin_id, [])}
-        nothing = Price(None, 0)
-        first, second = (self.prices.get((one, names.get(one, "")), nothing) for one in (pair.first, pair.second))
-        return first, second
+        first, second = self._sides[pair]
+        return self.prices.get(first, NOTHING), self.prices.get(second, NOTHING)
 
     def _fresh(self, now: int, pairs: Iterable[Pair]) -> dict[str, Prices]:
         """Of the coins that are the same on both: their prices, each None where it is stale."""

@@ -276,7 +276,7 @@ class Stored(NamedTuple):
 def read_series(exchange_id: str, symbol: str, timeframe: str, *, limit: int = 400, keeper: int | None = None) -> Stored:
     """The one way to read a series (DATA-04): the shared keys first, then the overflow keys.
 
-    ``keeper``: ``symbols.services.keeper_for`` of the reader and the symbol; None for who may read shared keys only. Raises what Redis
+    ``keeper``: ``symbols.wants.keeper_for`` of the reader and the symbol; None for who may read shared keys only. Raises what Redis
     raises.
     """
     places = [None] if keeper is None else [None, keeper, None]  # the first one again: it may have moved there meanwhile

@@ -11,8 +11,8 @@ from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import DEFAULT
 from livermore.db import db
 from tests import seeds
+from tests.browser import PASSWORD, PATIENCE, chromium_browser, complaints_of, log_in, point_rows_at, process, web_server
 from tests.people import person
-from tests.test_browser import PASSWORD, PATIENCE, chromium_browser, point_rows_at, process, web_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -41,14 +41,10 @@ async def test_an_alert_of_coinbase_says_what_it_is_on_binance_and_opens_its_pag
             web_server(process_environment) as url,
             chromium_browser(chromium) as browser,
         ):
-            page = await browser.new_page(viewport={"width": 1440, "height": 900})
-            complaints: list[str] = []
-            page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            await page.goto(url)
-            await page.get_by_label("Username").fill("kaia")
-            await page.get_by_label("Password").fill(PASSWORD)
-            await page.keyboard.press("Enter")
+            context = await browser.new_context(viewport={"width": 1440, "height": 900})
+            complaints = complaints_of(context)
+            page = await context.new_page()
+            await log_in(page, url, "kaia")
 
             card = page.locator("#feed .alert", has_text="Coinbase Sandbox").filter(has=page.locator(".across .residual")).first
             await card.wait_for(timeout=PATIENCE)
