@@ -197,6 +197,8 @@ async def test_mike_and_kaia(redis_url: str, process_environment: dict[str, str]
         # "I want to see BTC signals from Coinbase while on Binance", and "to know which exchange triggered a signal".
         pubsub = world.redis.pubsub()
         await pubsub.psubscribe(keys.channel_symbol_alerts(COINBASE_ID, "*"))
+        # An alert says "no current price" of an exchange that has not told one yet: Binance has just started.
+        await until(lambda: world.redis.exists(keys.ticker(BINANCE_ID, "BTCUSDT")), "a price of Binance", world.nudge)
         for _ in range(24):
             await world.advance()
         raised = [alert for alert in await world.alerts(COINBASE_ID) if alert.shared]
