@@ -17,7 +17,7 @@ from django.conf import settings
 from alerts import snapshot, subscriptions
 from alerts.feedhub import hub
 from alerts.outbox import Outbox, Overflow
-from alerts.payloads import MissedMessage, RefusedMessage, SubscribedMessage
+from alerts.payloads import MissedMessage, MoveMessage, RefusedMessage, SubscribedMessage
 from alerts.snapshot import Viewer
 from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
 from exchanges.status import now_ms
@@ -258,6 +258,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 self._owed.set()
         elif kind == "lifecycle":
             self._take_lifecycle(address, data)
+        elif kind == "moves":
+            self._take_move(address, data)
         elif self._wants(address):
             self.send_soon(data)
 
@@ -274,6 +276,21 @@ class FeedConsumer(AsyncWebsocketConsumer):
             return
         if b'"symbol:state"' not in data or self._sees((address.exchange_id, msgspec.json.decode(data)["symbol"])):
             self.send_soon(data)
+
+    def _take_move(self, address: Address, data: bytes) -> None:
+        """Of the coins that move those whose markets this user may see, on both exchanges; on a page, seen from where the user buys."""
+        other_id = address.symbol
+        asked_for = self.subscriptions.wants(address) and other_id in self.viewer.exchange_ids
+        if not asked_for and not (self.greeted and other_id == self.viewer.moves_for and address.exchange_id in self.viewer.exchange_ids):
+            return
+        move: MoveMessage = msgspec.json.decode(data)
+        markets = list(zip(move["coins"], move["symbols"], move["other_symbols"], strict=True))
+        seen = [one for one in markets if self._sees((address.exchange_id, one[1])) and self._sees((other_id, one[2]))]
+        if len(seen) == len(markets):
+            self.send_soon(data)
+        elif seen:
+            coins, symbols, other_symbols = (list(column) for column in zip(*seen, strict=True))
+            self.send_soon(msgspec.json.encode({**move, "coins": coins, "symbols": symbols, "other_symbols": other_symbols}))
 
     def _take_own(self, data: bytes) -> None:
         """What is for this user alone. Without a hello only alerts that are asked for, and that do not come to everybody as well."""
@@ -351,7 +368,7 @@ def _patterns(viewer: Viewer) -> set[str]:
             keys.channel_candle_close(exchange_id, "*", "*"),
         }
         if viewer.moves_for and viewer.moves_for != exchange_id:
-            patterns.add(keys.channel_moves(exchange_id, viewer.moves_for))
+            patterns.add(keys.channel_moves(exchange_id, "*"))  # as subscriptions have it: no two patterns deliver the same
     return patterns
 
 

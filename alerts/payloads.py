@@ -245,7 +245,7 @@ class CandleMessage(TypedDict):
 class MoveMessage(TypedDict):
     """A coin moves on ``exchange_id`` and ``other_id`` has not followed; ``grouped``: the whole market does, and these are its coins.
 
-    Moves in basis points over ``window_ms``; of a group the median.
+    Moves in basis points over ``window_ms``; of a group the median. ``symbols`` and ``other_symbols``: the markets of each of the coins.
     """
 
     type: Literal["move"]
@@ -254,6 +254,8 @@ class MoveMessage(TypedDict):
     at: int
     direction: Literal["up", "down"]
     coins: list[str]
+    symbols: list[str]
+    other_symbols: list[str]
     grouped: bool
     move_bps: float
     usual_bps: float
@@ -372,7 +374,7 @@ class ChannelsRequest(TypedDict):
     symbols: NotRequired[list[str]]
     timeframes: NotRequired[list[str]]
     """Of candles: alerts and prices have none in their names."""
-    kinds: NotRequired[list[Literal["alerts", "ticker", "candle", "lifecycle"]]]
+    kinds: NotRequired[list[Literal["alerts", "ticker", "candle", "lifecycle", "moves"]]]
 
 
 class SubscribeRequest(ChannelsRequest):

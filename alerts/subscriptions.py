@@ -1,8 +1,9 @@
 """What a client asks to hear: the grammar of channels and patterns, and the set of one socket. Pure.
 
-An allow-list: channels of exchanges by their names in ``livermore.keys``, ``*`` only in place of a whole symbol, a whole timeframe, or of
-everything after the exchange. A user's own channels are not in it: they follow from the session, and from nothing a client says. Nothing
-of what a client says reaches Redis either: a process subscribes there to whole kinds of an exchange, and picks out here.
+An allow-list: channels of exchanges by their names in ``livermore.keys``, ``*`` only in place of a whole symbol, a whole timeframe, the
+other exchange of moves, or of everything after the exchange. A user's own channels are not in it: they follow from the session, and from
+nothing a client says. Nothing of what a client says reaches Redis either: a process subscribes there to whole kinds of an exchange, and
+picks out here.
 docs/websocket-contract.md, "Subscriptions", is this for clients.
 """
 
@@ -24,8 +25,10 @@ LONGEST_SYMBOL = 80
 MESSAGES_PER_SECOND = 20
 
 ANY = "*"
-ALERTS, TICKER, CANDLE, LIFECYCLE = "alerts", "ticker", "candle", "lifecycle"
-KINDS = (ALERTS, TICKER, CANDLE, LIFECYCLE)
+ALERTS, TICKER, CANDLE, LIFECYCLE, MOVES = "alerts", "ticker", "candle", "lifecycle", "moves"
+KINDS = (ALERTS, TICKER, CANDLE, LIFECYCLE, MOVES)
+_USUAL = (ALERTS, TICKER, CANDLE, LIFECYCLE)
+"""What a request by parts means that names no kinds: a move is of many symbols, and wanted by who trades elsewhere."""
 _EVERY = "every"
 
 _EXCHANGE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -37,7 +40,10 @@ class Refused(ValueError):
 
 
 class Address(NamedTuple):
-    """A channel, or a pattern where ``symbol`` or ``timeframe`` is "*". Alerts with the symbol "": all those of the exchange, in order."""
+    """A channel, or a pattern where ``symbol`` or ``timeframe`` is "*". Alerts with the symbol "": all those of the exchange, in order.
+
+    Of moves ``symbol`` is the other exchange.
+    """
 
     kind: str
     exchange_id: str
@@ -55,7 +61,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
     exchange: str = ""
     symbols: tuple[str, ...] = (ANY,)
     timeframes: tuple[str, ...] = (ANY,)
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = _USUAL
 
 
 class _Id(msgspec.Struct):
@@ -102,6 +108,8 @@ def parse(text: str) -> Address:
             return Address(_EVERY, _exchange(text, exchange_id))
         case ["channel", "exchange", exchange_id, "lifecycle"]:
             return Address(LIFECYCLE, _exchange(text, exchange_id))
+        case ["channel", "exchange", exchange_id, "moves", other_id]:
+            return Address(MOVES, _exchange(text, exchange_id), ANY if other_id == ANY else _exchange(text, other_id))
         case ["channel", "exchange", exchange_id, "alerts" | "ticker" as kind, *symbol] if symbol:
             return Address(kind, _exchange(text, exchange_id), _symbol(text, symbol))
         case ["channel", "exchange", exchange_id, "candle", "close", "*"]:
@@ -120,6 +128,8 @@ def name(address: Address) -> str:
         return keys.channel_ticker(exchange_id, symbol)
     if kind == CANDLE:
         return keys.channel_candle_close(exchange_id, symbol, timeframe)
+    if kind == MOVES:
+        return keys.channel_moves(exchange_id, symbol)
     return keys.channel_lifecycle(exchange_id) if kind == LIFECYCLE else keys.pattern_exchange(exchange_id)
 
 
@@ -168,7 +178,7 @@ def _named(request: Request) -> Collection[Address]:
     named = dict.fromkeys(parse(channel) for channel in request.channels)
     if request.exchange:
         named.update(dict.fromkeys(_by_parts(request)))
-    elif request.symbols != (ANY,) or request.timeframes != (ANY,) or request.kinds != KINDS:
+    elif request.symbols != (ANY,) or request.timeframes != (ANY,) or request.kinds != _USUAL:
         raise Refused("symbols, timeframes and kinds are those of an exchange: name it in exchange")
     return named.keys()
 
@@ -184,6 +194,8 @@ def _by_parts(request: Request) -> Iterable[Address]:
             yield from (Address(kind, exchange_id, symbol, timeframe) for symbol, timeframe in product(symbols, timeframes))
         elif kind == LIFECYCLE:
             yield Address(kind, exchange_id)
+        elif kind == MOVES:
+            yield Address(kind, exchange_id, ANY)
         else:
             raise Refused(f"{_shown(kind)} is no kind: use some of {', '.join(KINDS)}")
 
@@ -208,10 +220,10 @@ class Subscriptions:
     def add(self, request: Request, exchange_ids: Collection[str]) -> None:
         """Add what a request names, of the exchanges that this user watches. Raises Refused, and then nothing has changed."""
         named = _named(request)
-        for address in named:
-            if address.exchange_id not in exchange_ids:
+        for exchange_id in (exchange_id for address in named for exchange_id in _exchanges_of(address)):
+            if exchange_id not in exchange_ids:
                 watched = ", ".join(sorted(exchange_ids)) or "none"
-                raise Refused(f"{_shown(address.exchange_id)} is not among the exchanges you watch: {watched}")
+                raise Refused(f"{_shown(exchange_id)} is not among the exchanges you watch: {watched}")
         after = self._wanted | dict.fromkeys(named)
         if len(after) > MOST_PATTERNS:
             raise Refused(f"{len(after)} patterns are more than the {MOST_PATTERNS} of a socket: use * for a whole exchange")
@@ -224,7 +236,7 @@ class Subscriptions:
 
     def keep(self, exchange_ids: Collection[str]) -> bool:
         """Drop what is of other exchanges than these. Whether there was any."""
-        kept = {address: None for address in self._wanted if address.exchange_id in exchange_ids}
+        kept = {address: None for address in self._wanted if _exchanges_of(address) <= set(exchange_ids)}
         dropped = len(kept) < len(self._wanted)
         self._wanted = kept
         return dropped
@@ -269,6 +281,12 @@ def _whole(address: Address) -> Iterable[str]:
         yield keys.channel_ticker(exchange_id, ANY)
     if kind in {CANDLE, _EVERY}:
         yield keys.channel_candle_close(exchange_id, ANY, ANY)
+    if kind in {MOVES, _EVERY}:
+        yield keys.channel_moves(exchange_id, ANY)
+
+
+def _exchanges_of(address: Address) -> set[str]:
+    return {address.exchange_id} | ({address.symbol} - {ANY} if address.kind == MOVES else set())
 
 
 class Allowance:

@@ -7,7 +7,7 @@ into Redis for everybody. Nothing depends on it: without it alerts say nothing o
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -198,6 +198,15 @@ class Crossing:
                 found[code] = Prices(*(price.value if price.fresh(now) else None for price in self._both(pair)))
         return found
 
+    def symbols_of(self, here: str, there: str) -> dict[str, tuple[str, str]]:
+        """The symbols of each coin on both."""
+        symbols = {}
+        for pair in (*self._between.get((here, there), ()), *self._between.get((there, here), ())):
+            if self.known[pair].guard.identity is Identity.SAME:
+                of = dict(self._sides[pair])
+                symbols[self._codes.get(pair.coin_id, str(pair.coin_id))] = (of[here], of[there])
+        return symbols
+
     async def _live(self) -> set[str]:
         """The exchanges whose feed is live now."""
         names = sorted({one for both in self._between for one in both})
@@ -210,7 +219,7 @@ class Crossing:
     async def _tell(self, moves: list[tuple[str, str, Move]]) -> None:
         async with self._redis.pipeline(transaction=False) as pipe:
             for here, there, move in moves:
-                pipe.publish(keys.channel_moves(here, there), bus.encode(message_of(here, there, move)))
+                pipe.publish(keys.channel_moves(here, there), bus.encode(message_of(here, there, move, self.symbols_of(here, there))))
             await pipe.execute()
 
     async def _estimate_forever(self) -> None:
@@ -256,8 +265,8 @@ def lead_of(pair: Pair, tracker: LeadTracker) -> dict[str, Any]:
     }
 
 
-def message_of(here: str, there: str, move: Move) -> dict[str, Any]:
-    """A move as it is published (``payloads.MoveMessage``)."""
+def message_of(here: str, there: str, move: Move, symbols: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """A move as it is published (``payloads.MoveMessage``). ``symbols``: those of each coin, on the one and on the other."""
     return {
         "type": "move",
         "exchange_id": here,
@@ -265,6 +274,8 @@ def message_of(here: str, there: str, move: Move) -> dict[str, Any]:
         "at": move.time_ms,
         "direction": move.direction,
         "coins": list(move.coins),
+        "symbols": [symbols[coin][0] for coin in move.coins],
+        "other_symbols": [symbols[coin][1] for coin in move.coins],
         "grouped": move.grouped,
         "move_bps": move.move_bps,
         "usual_bps": move.usual_bps,

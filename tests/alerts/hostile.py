@@ -11,12 +11,13 @@ FOREIGN = (
     "channel:exchange:[a-z]*:ticker:*", "channel:exchange:coin?ase:ticker:*", "channel:exchange:coinbase:ticker:BTC*", "__keyspace@0__:*",
     "channel:exchange:coinbase\n:ticker:*", "channel:exchange:coinbase:ticker:\x00", "channel:exchange:coinbase:candle:close:BTC-USD:2h",
     "channel:exchange::alerts:x", "channel:exchange:coinbase:..:user:1:alerts", "exchange:lease:coinbase", "control.coinbase", "",
-    "channel:exchange:COINBASE:ticker:*", "channel:exchange:coinbase:moves:*", "channel:exchange:coinbase:alerts:\u202eBTC", "x" * 5_000,
+    "channel:exchange:COINBASE:ticker:*", "channel:exchange:coinbase:moves:kraken", "channel:exchange:coinbase:alerts:\u202eBTC",
+    "x" * 5_000,
 )  # fmt: skip
 ALLOWED = (
     "channel:exchange:coinbase:ticker:*", "channel:exchange:coinbase:alerts:BTC-USD", "channel:exchange:coinbase:candle:close:BTC-USD:*",
     "channel:exchange:coinbase:candle:close:*", "channel:exchange:coinbase:lifecycle", "channel:alerts:coinbase",
-    "channel:exchange:coinbase:alerts:tDOGE:USD", "channel:exchange:coinbase:ticker:BTC/USD",
+    "channel:exchange:coinbase:alerts:tDOGE:USD", "channel:exchange:coinbase:ticker:BTC/USD", "channel:exchange:coinbase:moves:*",
 )  # fmt: skip
 PARTS = (
     "channel",
@@ -29,6 +30,7 @@ PARTS = (
     "candle",
     "close",
     "lifecycle",
+    "moves",
     "account",
     "*",
     "1",
@@ -62,7 +64,7 @@ def _body(dice: random.Random, number: int) -> dict[str, Any]:
                 "exchange": dice.choice(("coinbase", "binance", "*", "coinbase:ticker", "user")),
                 "symbols": [f"S{dice.randrange(500)}"],
             }
-            body |= {"kinds": dice.choices(("alerts", "ticker", "candle", "lifecycle", "user", "*"), k=dice.randrange(3))}
+            body |= {"kinds": dice.choices(("alerts", "ticker", "candle", "lifecycle", "moves", "user", "*"), k=dice.randrange(3))}
         case 5:
             body |= {"exchange": "coinbase", "symbols": ["A"] * dice.randrange(2_000), "timeframes": ["5m"] * dice.randrange(1_000)}
         case 6:

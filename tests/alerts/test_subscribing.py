@@ -234,6 +234,50 @@ async def test_the_markets_and_alerts_of_one_user_do_not_reach_another(trader: U
         assert [message["id"] for message in heard[1] if message["type"] == "withheld"] == [1]
 
 
+async def say_move(*coins: str) -> None:
+    """Coins move on Coinbase, and Binance has not followed."""
+    client = bus.connect()
+    markets = {"symbols": [f"{coin}-USD" for coin in coins], "other_symbols": [f"{coin}USDT" for coin in coins]}
+    move = {"type": "move", "exchange_id": "coinbase", "other_id": "binance", "coins": list(coins), **markets, "grouped": len(coins) > 1}
+    await client.publish(keys.channel_moves("coinbase", "binance"), json.dumps(move))
+    await client.aclose()
+
+
+def coins_of(messages: list[dict[str, Any]]) -> list[list[str]]:
+    return [message["coins"] for message in messages if message["type"] == "move"]
+
+
+async def test_a_move_elsewhere_is_heard_by_who_asks_for_it(kaia: User):
+    async with connected(kaia) as client:
+        await client.ask(channels=["channel:exchange:coinbase:moves:binance", "channel:exchange:coinbase:moves:*", END])
+        await say_move("BTC")
+        assert coins_of(await client.heard()) == [["BTC"]]
+        await client.ask("unsubscribe", channels=["channel:exchange:coinbase:moves:binance", "channel:exchange:coinbase:moves:*"])
+        await say_move("BTC")
+        assert coins_of(await client.heard()) == []
+
+
+async def test_a_move_names_no_market_that_only_others_watch(trader: User, kaia: User, doge: Symbol):
+    async with connected(trader) as owner, connected(kaia) as other:
+        for client in (owner, other):
+            await client.ask(channels=["channel:exchange:coinbase:moves:*", END])
+        await say_move("BTC", "DOGE")
+        await say_move("DOGE")
+        assert coins_of(await owner.heard()) == [["BTC", "DOGE"], ["DOGE"]]
+        assert coins_of(await other.heard()) == [["BTC"]]
+
+
+async def test_a_page_hears_of_moves_where_its_user_buys_and_once(kaia: User):
+    await db(UserExchange.objects.create)(user=kaia, exchange_id="binance", is_default=True)
+    async with connected(kaia) as client:
+        await client.hello()
+        await say_move("BTC")
+        assert coins_of(await client.heard()) == [["BTC"]]
+        await client.ask(channels=["channel:exchange:coinbase:*"])
+        await say_move("ETH")
+        assert coins_of(await client.heard()) == [["ETH"]]
+
+
 async def one_more(client: Client) -> list[dict[str, Any]]:
     """What is conflated comes after the rest of its frame: up to a price that everybody hears."""
     await publish(keys.channel_ticker("coinbase", "LAST-USD"))

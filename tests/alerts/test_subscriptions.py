@@ -48,6 +48,8 @@ def asked(*channels: str, **parts: object) -> Subscriptions:
         ("channel:exchange:bitfinex:candle:close:tDOGE:USD:5m", Address("candle", "bitfinex", "tDOGE:USD", "5m")),
         ("channel:exchange:coinbase:candle:close:*:*", Address("candle", "coinbase", "*", "*")),
         ("channel:exchange:coinbase:lifecycle", Address("lifecycle", "coinbase")),
+        ("channel:exchange:coinbase:moves:binance-us", Address("moves", "coinbase", "binance-us")),
+        ("channel:exchange:coinbase:moves:*", Address("moves", "coinbase", "*")),
         ("channel:exchange:coinbase:*", Address("every", "coinbase")),
     ],
 )
@@ -87,6 +89,8 @@ def test_all_closes_of_an_exchange_have_a_short_name():
         ("channel:exchange:coinbase:candle:close:BTC-USD", "no channel of an exchange"),
         ("channel:exchange:coinbase:candle:close:BTC-USD:2h", "'2h' is no timeframe; use one of 5m 15m 1h 4h 1d"),
         ("channel:exchange:coinbase:lifecycle:*", "no channel of an exchange"),
+        ("channel:exchange:coinbase:moves:bin*", "name one exchange"),
+        ("channel:exchange:coinbase:moves:binance:BTC", "no channel of an exchange"),
         ("exchange:lease:coinbase", "no channel of an exchange"),
         ("*", "no channel of an exchange"),
         ("", "no channel of an exchange"),
@@ -104,13 +108,17 @@ TICKER = keys.channel_ticker("coinbase", "BTC-USD")
 ALERT = keys.channel_symbol_alerts("coinbase", "BTC-USD")
 ALERTS = keys.channel_alerts("coinbase")
 LIFECYCLE = keys.channel_lifecycle("coinbase")
-EVERYTHING = (CANDLE, TICKER, ALERT, ALERTS, LIFECYCLE)
+MOVES = keys.channel_moves("coinbase", "binance")
+EVERYTHING = (CANDLE, TICKER, ALERT, ALERTS, LIFECYCLE, MOVES)
 
 
 @pytest.mark.parametrize(
     ("pattern", "heard"),
     [
-        ("channel:exchange:coinbase:*", {CANDLE, TICKER, ALERT, LIFECYCLE}),
+        ("channel:exchange:coinbase:*", {CANDLE, TICKER, ALERT, LIFECYCLE, MOVES}),
+        (MOVES, {MOVES}),
+        ("channel:exchange:coinbase:moves:*", {MOVES}),
+        ("channel:exchange:coinbase:moves:coinbase", set()),
         ("channel:exchange:coinbase:candle:close:*", {CANDLE}),
         ("channel:exchange:coinbase:candle:close:BTC-USD:*", {CANDLE}),
         ("channel:exchange:coinbase:candle:close:*:5m", {CANDLE}),
@@ -161,6 +169,7 @@ def test_parts_name_what_channels_do():
         "channel:exchange:binance:candle:close:*:*",
         "channel:exchange:binance:lifecycle",
     ]
+    assert asked(exchange="binance", kinds=["moves"]).channels == ["channel:exchange:binance:moves:*"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +187,7 @@ def test_parts_name_what_channels_do():
         ({"exchange": "coinbase", "kinds": ["user"]}, "'user' is no kind: use some of alerts, ticker, candle, lifecycle"),
         ({"exchange": "coinbase", "symbols": ["A"] * 300}, "too much at once"),
         ({"channels": ["x"] * 2000}, "too much at once"),
+        ({"channels": ["channel:exchange:coinbase:moves:kraken"]}, "'kraken' is not among the exchanges you watch: binance, coinbase"),
         ({"channels": ["channel:alerts:kraken"]}, "'kraken' is not among the exchanges you watch: binance, coinbase"),
         ({"channels": [f"channel:exchange:coinbase:ticker:S{at}" for at in range(201)]}, "202 patterns are more than the 200"),
     ],
@@ -190,9 +200,9 @@ def test_a_request_that_is_refused_changes_nothing(request_: dict[str, object], 
 
 
 def test_what_is_removed_is_gone_and_the_rest_stays():
-    found = asked(TICKER, "channel:exchange:coinbase:*", "channel:exchange:binance:lifecycle")
+    found = asked(TICKER, MOVES, "channel:exchange:coinbase:*", "channel:exchange:binance:lifecycle")
     found.remove(Request("unsubscribe", channels=(TICKER, ALERTS)))
-    assert found.channels == ["channel:exchange:coinbase:*", "channel:exchange:binance:lifecycle"]
+    assert found.channels == [MOVES, "channel:exchange:coinbase:*", "channel:exchange:binance:lifecycle"]
     assert found.keep(["binance"]) is True
     assert found.keep(["binance"]) is False
     assert found.channels == ["channel:exchange:binance:lifecycle"]
@@ -206,6 +216,7 @@ def test_redis_is_asked_for_whole_kinds_that_do_not_overlap():
         "channel:exchange:coinbase:alerts:*",
         "channel:exchange:coinbase:candle:close:*:*",
         "channel:exchange:coinbase:lifecycle",
+        "channel:exchange:coinbase:moves:*",
         "channel:exchange:coinbase:ticker:*",
     }
 

@@ -91,7 +91,8 @@ async def test_a_move_that_the_other_one_has_not_followed_is_told_once(crossing:
     assert [(here, there, move.coins, move.direction, move.grouped) for here, there, move in moves] == [
         ("coinbase", "binance", ("BTC",), "up", False)
     ]
-    message = message_of(*moves[0])
+    message = message_of(*moves[0], crossing.symbols_of("coinbase", "binance"))
+    assert (message["coins"], message["symbols"], message["other_symbols"]) == (["BTC"], ["BTC-USD"], ["BTCUSDT"])
     assert message["move_bps"] == pytest.approx(100, abs=3)
     assert abs(message["other_bps"]) < 5
 

@@ -2,6 +2,7 @@
 import { moveText } from "./across.js";
 import { arrange, h, setText } from "./dom.js";
 import { ago, exactTime, percent } from "./format.js";
+import { symbolUrl } from "./links.js";
 
 const NEWS = 180_000;
 const MOST = 3;
@@ -34,7 +35,7 @@ export class Moves {
     const element = h(
       "li",
       { title: move.grouped ? move.coins.join(", ") : null },
-      h("strong", {}, moveText(move, nameOf)),
+      h("strong", {}, move.grouped ? moveText(move, nameOf) : h("a", { href: symbolUrl(move.exchange_id, move.symbols[0]) }, moveText(move, nameOf))),
       h("span", { class: "figure", "data-direction": move.direction }, percent(move.move_bps / 100)),
       h(
         "span",
