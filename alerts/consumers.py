@@ -312,7 +312,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     def _sees(self, market: snapshot.Market) -> bool:
         """Whether a market is everybody's, or this user's own: what others hold or added is not told."""
-        return market in self.viewer.own or market not in hub().overflow
+        return market in self.viewer.own or market in hub().shared
 
     def send_soon(self, data: bytes, key: object = None) -> None:
         """Owe the page a message; with a ``key`` only the latest of it."""

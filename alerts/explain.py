@@ -4,7 +4,6 @@ It works out by itself what ``rules.evaluate`` decides, condition by condition, 
 test holds it to that.
 """
 
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from alerts.rules import Memory, Rule
@@ -172,7 +171,8 @@ def _sentences(one: Explanation, previous: Reading | None, current: Reading | No
     said.append(_distances(one, current.macdv))
     said += _about_reversals(one, current.macdv)
     for cooldown in one.cooldowns:
-        said.append(f"Cooldown: {words(cooldown.label)} fires again from {_moment(cooldown.until, standing.close_time)} on.")
+        rest = _span(cooldown.until - standing.close_time)
+        said.append(f"Cooldown: {words(cooldown.label)} fires again {rest} after this candle's close.")
     return said
 
 
@@ -216,7 +216,9 @@ def _lasted(milliseconds: int) -> str:
     return f"{seconds} s"
 
 
-def _moment(at: int, beside: int) -> str:
-    """A time in UTC, with its day where that is another than the one of ``beside``."""
-    time, day = (datetime.fromtimestamp(one / 1000, UTC) for one in (at, beside))
-    return f"{time:%H:%M:%S}" + (" UTC" if time.date() == day.date() else f" UTC on {time:%Y-%m-%d}")
+def _span(milliseconds: int) -> str:
+    """A cooldown in words, to the minute or, below one, the second: "1 h 25 min". Of no zone, whoever reads it."""
+    minutes, seconds = divmod(-(-milliseconds // 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{amount} {unit}" for amount, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if amount]
+    return " ".join(parts[:2])

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -49,8 +50,10 @@ class FeedHub:
         self._changed: set[str] = set()
         self._reads: dict[tuple[Any, ...], asyncio.Future[bytes]] = {}
         self._resync = False
-        self.overflow: frozenset[Market] = frozenset()
-        """The markets that are watched for some users only."""
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
+        self.shared: frozenset[Market] = frozenset()
+        """The markets that are watched for everybody. What is in none of our lists yet is told to nobody."""
 
     def join(self, socket: Socket) -> None:
         self._sockets.add(socket)
@@ -58,8 +61,11 @@ class FeedHub:
             self._task = asyncio.create_task(self._run(), name="feed hub")
 
     async def look_at_tiers(self) -> None:
-        """For a socket that begins to listen: whose markets are whose."""
-        self.overflow = await db(snapshot.overflow_markets)()
+        """For a socket that begins to listen: whose markets are whose. Many that come at once share a look."""
+        async with self._looking:
+            if monotonic() - self._looked_at >= INTERVAL:
+                self.shared = await db(snapshot.shared_markets)()
+                self._looked_at = monotonic()
 
     @property
     def _pages(self) -> list[Socket]:
@@ -117,6 +123,7 @@ class FeedHub:
     async def _look(self, *, full: bool) -> None:
         exchange_ids = sorted({exchange_id for socket in self._pages for exchange_id in socket.viewer.exchange_ids})
         if full or self._changed:
+            self._looked_at = float("-inf")
             await self.look_at_tiers()
         cards = await snapshot.read_cards(self._redis, exchange_ids)
         for card in cards:

@@ -104,9 +104,9 @@ def terms_of(user_id: int, region: str) -> list[OwnTerms]:
     return terms
 
 
-def overflow_markets() -> frozenset[Market]:
-    """The markets that are watched for some users only."""
-    return frozenset(Symbol.objects.filter(tier=Tier.OVERFLOW).values_list("exchange_id", "symbol"))
+def shared_markets() -> frozenset[Market]:
+    """The markets that are watched for everybody."""
+    return frozenset(Symbol.objects.filter(tier=Tier.SHARED).values_list("exchange_id", "symbol"))
 
 
 def exchanges_of(user_id: int) -> list[str]:

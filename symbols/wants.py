@@ -108,6 +108,9 @@ def symbols_add(*, user: User, exchange: Exchange, lines: Sequence[str]) -> list
         UserSymbol.objects.bulk_create([UserSymbol(user=user, symbol_id=pk) for pk in sorted(new)], ignore_conflicts=True)
     if new:
         _follow(user, [exchange.pk])
+    if UserExchange.objects.filter(user=user, exchange=exchange, watch=False).exists():
+        unseen = f" You do not watch {exchange.name}: it shows once you do, in the settings."
+        verdicts = [verdict._replace(message=verdict.message + unseen) if verdict.ok else verdict for verdict in verdicts]
     return verdicts
 
 

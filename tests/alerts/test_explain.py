@@ -87,7 +87,7 @@ def test_a_reversal_says_what_it_lacks():
     assert sentences(reading(140.0), reading(151.0, None), Memory(overbought_armed=False, fired={"level_150": T0}))[2:] == [
         "A reversal from overbought is not armed and lacks: it has fired in this excursion; armed again within ±150 or by a new level "
         "alert; MACD-V above +150 on two closed candles in a row, the last were 140.0 and 151.0; a histogram.",
-        "Cooldown: crossing above +150 fires again from 07:15:00 UTC on.",
+        "Cooldown: crossing above +150 fires again 5 min after this candle's close.",
     ]
 
 

@@ -52,6 +52,14 @@ async def connected(user: User) -> AsyncIterator[Client]:
         yield Client(page.socket)
 
 
+@pytest.fixture(autouse=True)
+def everybodys() -> None:
+    """Markets of Tier 1: what is in no list is told to nobody."""
+    for exchange_id, symbols in {"coinbase": ("BTC-USD", "ETH-USD", "LAST-USD"), "binance": ("BTCUSDT", "ETHUSDT", "DOGEUSDT")}.items():
+        for rank, symbol in enumerate(symbols, 1):
+            Symbol.objects.create(exchange_id=exchange_id, symbol=symbol, base=symbol[:-4].strip("-"), quote="USD", tier=1, rank=rank)
+
+
 @pytest.fixture
 def trader() -> User:
     return person("trader", group="trader")
@@ -282,6 +290,19 @@ async def one_more(client: Client) -> list[dict[str, Any]]:
     """What is conflated comes after the rest of its frame: up to a price that everybody hears."""
     await publish(keys.channel_ticker("coinbase", "LAST-USD"))
     return await client.up_to(lambda message: message.get("channel") == "channel:exchange:coinbase:ticker:LAST-USD")
+
+
+async def test_a_market_of_which_it_is_not_known_yet_whose_it_is_is_silent(kaia: User):
+    new = keys.channel_ticker("coinbase", "NEW-USD")
+    async with connected(kaia) as client:
+        await client.ask(channels=ALL)
+        await publish(new)
+        assert new not in {message.get("channel") for message in [*await client.heard(), *await one_more(client)]}
+        await db(Symbol.objects.create)(exchange_id="coinbase", symbol="NEW-USD", base="NEW", quote="USD", tier=1, rank=9)
+        async with asyncio.timeout(10):
+            while new not in {message.get("channel") for message in [*await client.heard(), *await one_more(client)]}:
+                await asyncio.sleep(0.3)
+                await publish(new)
 
 
 @pytest.mark.parametrize("channel", [ALL[0], ALL[1], "channel:exchange:coinbase:alerts:DOGE-USD"])

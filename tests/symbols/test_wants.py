@@ -65,6 +65,17 @@ def test_what_is_added_already_is_there(mike: User) -> None:
     assert of(mike) == ["DOGE-USD"]
 
 
+def test_what_is_added_on_an_exchange_one_does_not_watch_says_when_it_will_show(mike: User) -> None:
+    listing()
+    UserExchange.objects.update_or_create(user=mike, exchange_id="coinbase", defaults={"watch": False})
+    said = "You do not watch Coinbase Advanced Trade: it shows once you do, in the settings."
+    assert messages(mike, "DOGE-USD", "BTC-USD", "XYZZY") == [
+        ("added", f"DOGE-USD: added. {said}"),
+        ("shared", f"BTC-USD: in Tier 1 already, so it is watched for everybody; it stays yours if it leaves. {said}"),
+        ("unknown", "Not listed here."),
+    ]
+
+
 def test_what_everybody_sees_is_added_too_and_says_so(mike: User) -> None:
     listing()
     said = "BTC-USD: in Tier 1 already, so it is watched for everybody; it stays yours if it leaves."
