@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.async_api import Page
 
-from exchanges.models import Exchange
+from exchanges.models import Exchange, ExchangeEvent
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import DEFAULT
+from exchanges.status import now_ms
 from livermore.db import db
 from tests.people import person
 from tests.test_browser import PASSWORD, PATIENCE, chromium_browser, log_in, operator, point_rows_at, process, web_server
@@ -29,11 +30,20 @@ async def figure(page: Page, exchange_id: str, label: str) -> str:
     return await page.locator(f"#{exchange_id} .figures > div", has_text=label).locator("dd").inner_text()
 
 
+def a_restless_week(exchange_id: str) -> None:
+    """Live six days ago, and yesterday it came and went more often than one page of the API holds."""
+    day, now = 86_400_000, now_ms()
+    noted = [("live", now - 6 * day, now - 5 * day)]
+    noted += [("live" if at % 2 else "stale", now - day + at * 1_000, now - day + at * 1_000 + 999) for at in range(700)]
+    ExchangeEvent.objects.bulk_create([ExchangeEvent(exchange_id=exchange_id, event=event, at=at, seen=seen) for event, at, seen in noted])
+
+
 async def test_an_operator_sees_how_each_exchange_does(operator: User, chromium: str, valkey: Any, process_environment: dict[str, str]):
     """One live, one whose closes cannot be had, one that nothing answers for; a stop and a start; and a server that goes away."""
     environment = {**process_environment, "REDIS_URL": valkey.url}
     nowhere = {"websocket_url": "ws://127.0.0.1:9/x", "rest_url": "http://127.0.0.1:9/x", "is_sandbox": True}
     await db(Exchange.objects.create)(id="nowhere-sandbox", name="Nowhere Sandbox", adapter="binance", **nowhere)
+    await db(a_restless_week)("nowhere-sandbox")
     names = ("binance-sandbox", "coinbase-sandbox", "nowhere-sandbox")
     connector = ("manage.py", "runexchange", *(word for name in names for word in ("--autostart", name)))
     async with Sandbox([replace(venue, rest_limit=0) for venue in DEFAULT], seed=7, speed=60, symbols=12) as sandbox:
@@ -56,6 +66,9 @@ async def test_an_operator_sees_how_each_exchange_does(operator: User, chromium:
                 await wait_for_state(page, "coinbase-sandbox", "stale", "gap")
                 await wait_for_state(page, "nowhere-sandbox", "offline")
                 trouble = page.locator("#nowhere-sandbox .error")
+                # Five days before the 700 events of yesterday it was live: the strip has all of the week.
+                first = page.locator("#nowhere-sandbox .strip rect").first
+                assert 0.1 < float(str(await first.get_attribute("x"))) / 1000 < 0.2
                 assert (await trouble.inner_text()).startswith("connection refused: nothing listens there · ret")
                 await page.locator("#coinbase-sandbox .error", has_text="HTTP 503").wait_for(timeout=PATIENCE)
 

@@ -10,6 +10,7 @@ import { stateName } from "./stages.js";
 const EVERY = 2_000;
 const EVENTS_LAG = 1_500; // what happened is written behind the feed's back
 const LATE = 10_000;
+const MOST_PAGES = 20; // of 500 events each
 
 const page = document.body.dataset;
 /** @type {Map<string, { card: HealthCard, seen: string }>} */
@@ -51,9 +52,17 @@ function take(health) {
   entry.seen = seen;
 }
 
+/** The whole week, also of an exchange that comes and goes all the time. */
 async function readEvents(card) {
-  const { ok, data } = await get(`/api/exchanges/${encodeURIComponent(card.id)}/events/?from=${Math.round(now() - WEEK)}&page_size=500`);
-  if (ok) card.happened(data.results, now());
+  const events = [];
+  const from = Math.round(now() - WEEK);
+  for (let number = 1, more = true; more && number <= MOST_PAGES; number += 1) {
+    const { ok, data } = await get(`/api/exchanges/${encodeURIComponent(card.id)}/events/?from=${from}&page_size=500&page=${number}`);
+    if (!ok) return;
+    events.push(...data.results);
+    more = data.next !== null;
+  }
+  card.happened(events, now());
 }
 
 /** "2 live, 1 stale", the most telling first. */
