@@ -16,6 +16,7 @@ from exchanges.adapters import Adapter
 from exchanges.events import ConnectionState, Event, Lifecycle, Limits, Stream
 from exchanges.link import Clocks, Link, LinkClosed
 from exchanges.pacing import Backoff, ConnectBudget
+from livermore.outbound import Reach
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,21 @@ Emit = Callable[[Event], None]
 class Engine:
     """The connections to one exchange. ``want`` may be called at any time; ``run`` lasts until it is cancelled.
 
-    ``heard``: when the last frame of each symbol came, on whichever connection, as ``time.monotonic`` had it.
+    ``reach``: where it may connect to. ``heard``: when the last frame of each symbol came, on whichever connection, as ``time.monotonic``
+    had it.
     """
 
-    def __init__(self, adapter: Adapter, *, websocket_url: str, limits: Limits, emit: Emit, clocks: Clocks = Clocks()) -> None:  # noqa: B008  (immutable)
-        self.adapter, self.limits, self.emit, self.clocks = adapter, limits, emit, clocks
+    def __init__(
+        self,
+        adapter: Adapter,
+        *,
+        websocket_url: str,
+        limits: Limits,
+        reach: Reach,
+        emit: Emit,
+        clocks: Clocks = Clocks(),  # noqa: B008  (immutable)
+    ) -> None:
+        self.adapter, self.limits, self.emit, self.clocks, self.reach = adapter, limits, emit, clocks, reach
         self.url = adapter.connect_url(websocket_url)
         self.budget = ConnectBudget(limits.connects_per_5min)
         self.requests = count(1)
@@ -197,6 +208,7 @@ class _Slot:
             emit=engine.emit,
             requests=engine.requests,
             heard=engine.heard,
+            reach=engine.reach,
             clocks=engine.clocks,
         )
 

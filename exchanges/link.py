@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.uri import parse_uri
 
 from exchanges.adapters import Adapter
 from exchanges.events import (
@@ -31,6 +32,7 @@ from exchanges.events import (
 )
 from exchanges.pacing import seconds_to_wait
 from exchanges.reasons import why
+from livermore.outbound import Reach, dial
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,13 @@ class LinkClosed(Exception):
     def __init__(self, reason: str, *, retry_after: float | None = None, was_open: bool = False, proved: bool = False) -> None:
         super().__init__(reason)
         self.retry_after, self.was_open, self.proved = retry_after, was_open, proved
+
+
+class _Connect(connect):
+    """A redirect is a refusal: an exchange's address is its row's, and nobody else's to say."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class Link:
@@ -106,21 +115,29 @@ class Link:
         emit: Callable[[Event], None],
         requests: Iterator[int],
         heard: dict[str, float],
+        reach: Reach,
         clocks: Clocks = Clocks(),  # noqa: B008  (immutable)
     ) -> "Link":
-        """Open a socket. ``heard``: where it notes when a symbol's last frame came. Raises LinkClosed with the reason."""
+        """Open a socket, to where ``reach`` allows. ``heard``: where it notes when a symbol's last frame came.
+
+        Raises LinkClosed with the reason.
+        """
         try:
-            ws = await connect(
-                url,
-                compression=None,
-                open_timeout=clocks.opening,
-                close_timeout=1.0,
-                ping_interval=20.0,
-                ping_timeout=20.0,
-                max_size=LARGEST_FRAME,
-                proxy=None,
-                user_agent_header="livermore",
-            )
+            uri = parse_uri(url)
+            reach.check_url(url)
+            async with asyncio.timeout(clocks.opening):
+                ws = await _Connect(
+                    url,
+                    sock=await dial(uri.host, uri.port, reach),
+                    compression=None,
+                    open_timeout=None,
+                    close_timeout=1.0,
+                    ping_interval=20.0,
+                    ping_timeout=20.0,
+                    max_size=LARGEST_FRAME,
+                    proxy=None,
+                    user_agent_header="livermore",
+                )
         except InvalidStatus as error:
             response = error.response
             refusal = adapter.refusal(response.status_code, response.headers, bytes(response.body or b""))

@@ -10,6 +10,7 @@ from exchanges import validators
 from exchanges.adapters import Adapter, adapter_choices, adapter_for
 from exchanges.events import Limits
 from livermore.fields import EncryptedTextField
+from livermore.outbound import LOOPBACK, Reach
 
 
 def default_timeframes() -> list[str]:
@@ -102,6 +103,11 @@ class Exchange(models.Model):
     def effective_limits(self) -> Limits:
         """The adapter's limits with this row's overrides."""
         return validators.merged_limits(self.protocol.limits, self.limits)
+
+    @property
+    def reach(self) -> Reach:
+        """Where its sockets may be opened to, whatever its URLs say by then."""
+        return LOOPBACK if self.is_sandbox else Reach(public=True, hosts=frozenset(validators.hosts_of(self.adapter)), tls=True)
 
 
 class Happening(models.TextChoices):

@@ -4,10 +4,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+from livermore.outbound import Forbidden
+
 
 def why(error: BaseException) -> str:
     """The plainest cause in a chain of exceptions."""
     for cause in _chain(error):
+        if isinstance(cause, Forbidden):
+            return str(cause)
         if isinstance(cause, socket.gaierror):
             return "the host name cannot be resolved (is this machine online?)"
         if isinstance(cause, ssl.SSLError):

@@ -14,6 +14,7 @@ from exchanges.adapters.wire import BadAnswer, BadKey
 from exchanges.events import TIMEFRAMES, Balance, Candle, Credentials, Limits, Request, RestRefusal, SymbolInfo
 from exchanges.pacing import Backoff, WeightLimiter, seconds_to_wait
 from exchanges.reasons import why
+from livermore.outbound import Forbidden, Reach, transport
 
 T = TypeVar("T")
 
@@ -62,11 +63,12 @@ def limiter_for(rest_url: str, limits: Limits) -> WeightLimiter:
 
 
 class RestClient:
-    """Asks one exchange. Use as ``async with RestClient(adapter, rest_url, limits) as rest``."""
+    """Asks one exchange. Use as ``async with RestClient(adapter, rest_url, limits, reach=exchange.reach) as rest``."""
 
-    def __init__(self, adapter: Adapter, rest_url: str, limits: Limits, *, timeout: float = 10.0) -> None:
+    def __init__(self, adapter: Adapter, rest_url: str, limits: Limits, *, reach: Reach, timeout: float = 10.0) -> None:
         self._adapter = adapter
         self._url = rest_url.rstrip("/")
+        self._reach = reach
         self._timeout = timeout
         self._limits = limits
         self._client: httpx.AsyncClient | None = None
@@ -83,7 +85,7 @@ class RestClient:
         self.limiter = limiter_for(self._url, self._limits)
         self._client = httpx.AsyncClient(
             timeout=self._timeout,
-            limits=httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=60),
+            transport=transport(self._reach, httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=60)),
             headers={"User-Agent": "livermore"},
             follow_redirects=False,
             trust_env=False,
@@ -180,6 +182,7 @@ class RestClient:
         self.requests += 1
         started = time.monotonic()
         try:
+            self._reach.check_url(self._url)
             response = await self._client.request(
                 request.method,
                 self._url + request.path,
@@ -187,7 +190,11 @@ class RestClient:
                 headers=dict(request.headers),
                 content=request.body or None,
             )
-        except httpx.HTTPError as error:  # its frames hold our headers: they are not for a traceback where those tell a key
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            Forbidden,
+        ) as error:  # its frames hold our headers: they are not for a traceback where those tell a key
             raise RestError(RestRefusal("unavailable", why(error))) from (None if signing is not None else error)
         self.latency_ms = (time.monotonic() - started) * 1000
         body = _without_key(response.content, request, signing.credentials) if signing is not None else response.content

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import msgspec
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
@@ -44,10 +45,15 @@ def rest_url(value: str) -> None:
         raise ValidationError("Leave the question mark and what follows out: requests add their own.")
 
 
+def hosts_of(adapter: str) -> tuple[str, ...]:
+    """Where an exchange of this adapter may be: the adapter's own hosts, and what EXCHANGE_HOSTS adds. Raises LookupError."""
+    return (*adapter_for(adapter).hosts, *settings.EXCHANGE_HOSTS.get(adapter, ()))
+
+
 def exchange_urls(adapter: str, websocket: str, rest: str, *, is_sandbox: bool) -> dict[str, str]:
     """Where these URLs may not point, by field: a sandbox stays on loopback, an exchange on the adapter's hosts over TLS."""
     try:
-        hosts = adapter_for(adapter).hosts
+        hosts = hosts_of(adapter)
     except LookupError as error:
         return {"adapter": str(error)}
     errors: dict[str, str] = {}

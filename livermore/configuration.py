@@ -1,8 +1,10 @@
 """What a configuration must hold before it is safe to start. Pure: a mapping in, sentences out."""
 
 import ipaddress
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
@@ -10,6 +12,7 @@ from cryptography.fernet import Fernet
 MINIMUM_SECRET_LENGTH = 40
 MINIMUM_SECRET_LETTERS = 10
 MINIMUM_TOKEN_LENGTH = 32
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z][a-z0-9-]+")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -24,6 +27,8 @@ def unsafe_settings(
     log_level: str = "INFO",
     market_cap_url: str = "",
     metrics_token: str = "",
+    exchange_hosts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    outbound_networks: Sequence[str] = (),
 ) -> list[str]:
     """The reasons not to start, each with what to do; empty when there is none."""
     problems: list[str] = []
@@ -39,6 +44,7 @@ def unsafe_settings(
         problems.append("MARKET_CAP_URL must be https://, e.g. https://api.coingecko.com/api/v3, or be left out")
     if metrics_token and len(metrics_token) < MINIMUM_TOKEN_LENGTH:
         problems.append(f"METRICS_TOKEN can be guessed: use at least {MINIMUM_TOKEN_LENGTH} random characters, or leave it out")
+    problems += _outbound_problems(exchange_hosts, outbound_networks)
     if "*" in allowed_hosts:
         problems.append("ALLOWED_HOSTS may not hold '*': any site could then open our sockets; name the hosts")
     if demo:
@@ -49,6 +55,19 @@ def unsafe_settings(
     if not allowed_hosts:
         problems.append("ALLOWED_HOSTS is empty: name the hosts the pages are served from, e.g. ALLOWED_HOSTS=livermore.example.org")
     problems += _redis_problems(redis_url)
+    return problems
+
+
+def _outbound_problems(exchange_hosts: Mapping[str, Sequence[str]], outbound_networks: Sequence[str]) -> list[str]:
+    problems = []
+    hosts = [host for names in exchange_hosts.values() for host in names]
+    if not all(_HOST.fullmatch(host) and not is_loopback(host) for host in hosts):
+        problems.append("EXCHANGE_HOSTS is a list of adapter=host.name, e.g. binance=stream.example.org")
+    for text in outbound_networks:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            problems.append(f"OUTBOUND_NETWORKS holds {text!r}, which is no network: write e.g. 10.1.2.0/24")
     return problems
 
 

@@ -157,7 +157,8 @@ class Host:
                     return Answer(True, await self.connector.resync())
                 return Answer(True, await self.connector.positions(command.user_id))
             await db(self.exchange.refresh_from_db)()
-            async with RestClient(self.exchange.protocol, self.exchange.rest_url, self.exchange.effective_limits) as rest:
+            exchange = self.exchange
+            async with RestClient(exchange.protocol, exchange.rest_url, exchange.effective_limits, reach=exchange.reach) as rest:
                 if command.action == "positions":
                     return Answer(True, await positions.sync(self.exchange, rest, user_id=command.user_id))
                 members = await db(symbols_update)(exchange=self.exchange, infos=await rest.symbols(attempts=1))

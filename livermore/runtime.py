@@ -86,8 +86,8 @@ class Connector:
         self._connections: dict[int, Lifecycle] = {}
         self._stood: set[int] = set()
         self._states = States(exchange.pk, redis)
-        self._rest = RestClient(self._adapter, exchange.rest_url, limits)
-        self._engine = Engine(self._adapter, websocket_url=exchange.websocket_url, limits=limits, emit=self.on_event)
+        self._rest = RestClient(self._adapter, exchange.rest_url, limits, reach=exchange.reach)
+        self._engine = Engine(self._adapter, websocket_url=exchange.websocket_url, limits=limits, reach=exchange.reach, emit=self.on_event)
         self._measuring = Measuring(self._engine, self._rest)
         self._evaluator = Evaluator([])
         self._committer = Committer(

@@ -20,6 +20,14 @@ def _words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in env.str(name, default).split(",") if word.strip()]
 
 
+def _by_name(name: str) -> dict[str, list[str]]:
+    """``a=1,a=2,b=3`` as {"a": ["1", "2"], "b": ["3"]}."""
+    found: dict[str, list[str]] = {}
+    for key, _, value in (word.partition("=") for word in _words(name)):
+        found.setdefault(key.strip(), []).append(value.strip().lower())
+    return found
+
+
 DEMO = env.bool("LIVERMORE_DEMO", False)
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
@@ -38,6 +46,10 @@ MOVE_WINDOW = env.int("MOVE_WINDOW", 60)
 """Seconds over which moves are measured."""
 MARKET_CAP_URL = env.str("MARKET_CAP_URL", "")
 """Where market caps come from, in CoinGecko's public shape; empty: they are not known."""
+EXCHANGE_HOSTS = _by_name("EXCHANGE_HOSTS")
+"""Hosts an exchange may be reached at beside those its adapter names, by adapter."""
+OUTBOUND_NETWORKS = _words("OUTBOUND_NETWORKS")
+"""Private networks that URLs which users type may lead to, e.g. a notification server of one's own; none by default."""
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 """Whoever sends it as a bearer token may read /metrics; empty: nobody may, but see below."""
 METRICS_LOOPBACK = env.bool("METRICS_LOOPBACK", False)
@@ -53,6 +65,8 @@ if _problems := unsafe_settings(
     log_level=LOG_LEVEL,
     market_cap_url=MARKET_CAP_URL,
     metrics_token=METRICS_TOKEN,
+    exchange_hosts=EXCHANGE_HOSTS,
+    outbound_networks=OUTBOUND_NETWORKS,
 ):
     raise ImproperlyConfigured("\n  - ".join(["this configuration is not safe:", *_problems]))
 

@@ -30,6 +30,8 @@ os.environ.update(
     LOG_LEVEL="INFO",
     METRICS_TOKEN="",
     METRICS_LOOPBACK="false",
+    EXCHANGE_HOSTS="",
+    OUTBOUND_NETWORKS="",
 )
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{_directory / 'livermore.sqlite3'}")
 

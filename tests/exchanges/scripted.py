@@ -12,6 +12,7 @@ from exchanges.adapters import binance
 from exchanges.engine import Engine
 from exchanges.events import Event, Lifecycle, Limits
 from exchanges.link import Clocks
+from livermore.outbound import LOOPBACK
 
 OPEN = 1_786_309_500_000
 LIMITS = Limits(
@@ -76,7 +77,7 @@ class Run:
     def __init__(self, url: str, *, limits: Limits = LIMITS, clocks: Clocks = Clocks(), adapter: Any = binance) -> None:  # noqa: B008
         self.events: list[Event] = []
         self._arrived = asyncio.Event()
-        self.engine = Engine(adapter, websocket_url=url, limits=limits, emit=self._take, clocks=clocks)
+        self.engine = Engine(adapter, websocket_url=url, limits=limits, reach=LOOPBACK, emit=self._take, clocks=clocks)
 
     def _take(self, event: Event) -> None:
         self.events.append(event)

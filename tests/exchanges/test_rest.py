@@ -16,6 +16,7 @@ from exchanges.rest import RestClient, RestError, limiter_for
 from exchanges.sandbox.accounts import KINDS, demo_credentials
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import KNOWN
+from livermore.outbound import LOOPBACK, PUBLIC
 from tests.exchanges.sandbox.conftest import BINANCE, COINBASE, Bench, serving
 from tests.exchanges.scripted import LIMITS, OPEN
 
@@ -60,7 +61,7 @@ def always(status: int, body: object, headers: dict[str, str] | None = None) -> 
 
 
 def client(url: str) -> RestClient:
-    return RestClient(binance, url, LIMITS, timeout=2.0)
+    return RestClient(binance, url, LIMITS, reach=LOOPBACK, timeout=2.0)
 
 
 async def test_it_asks_for_candles_and_leaves_out_what_was_not_asked_for():
@@ -167,7 +168,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 def asking(sandbox: Sandbox, venue: str) -> RestClient:
-    return RestClient(adapter_for(KNOWN[venue].protocol), sandbox.rest_url(venue), LIMITS, timeout=5.0)
+    return RestClient(adapter_for(KNOWN[venue].protocol), sandbox.rest_url(venue), LIMITS, reach=LOOPBACK, timeout=5.0)
 
 
 async def refused(rest: RestClient, credentials: Credentials) -> RestRefusal:
@@ -300,9 +301,9 @@ async def test_several_accounts_of_one_asset_are_one_balance_and_pages_that_neve
 
     body = {"epochMillis": str(OPEN), "accounts": [page("0.1"), page("0.2")], "has_next": False, "cursor": "next"}
     credentials = Credentials("reader", demo_credentials(COINBASE).secret)
-    async with host(always(200, body)) as (url, _), RestClient(coinbase, url, LIMITS) as rest:
+    async with host(always(200, body)) as (url, _), RestClient(coinbase, url, LIMITS, reach=LOOPBACK) as rest:
         assert await rest.balances(credentials) == [Balance("BTC", 0.3)]
-    async with host(always(200, {**body, "has_next": True})) as (url, lines), RestClient(coinbase, url, LIMITS) as rest:
+    async with host(always(200, {**body, "has_next": True})) as (url, lines), RestClient(coinbase, url, LIMITS, reach=LOOPBACK) as rest:
         assert "after 40 pages" in (await refused_for(rest, credentials)).reason
         assert len(lines) == 41
 
@@ -317,7 +318,7 @@ async def test_kraken_is_asked_with_a_post_and_a_rising_nonce_and_refuses_in_a_2
         fine = {"error": [], "result": {"XXBT": "0.5", "XBT.M": "0.25"}}
         return httpx.Response(200, json=fine if len(bodies) < 3 else {"error": ["EAPI:Invalid signature"]})
 
-    async with RestClient(kraken, "https://api.kraken.test", LIMITS) as rest:
+    async with RestClient(kraken, "https://api.kraken.test", LIMITS, reach=PUBLIC) as rest:
         rest._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
         credentials = Credentials("reader", "c2VjcmV0")
         assert [await rest.balances(credentials) for _ in range(2)] == [[Balance("BTC", 0.75)]] * 2
@@ -347,7 +348,7 @@ async def test_nothing_of_a_key_gets_into_logs_or_reasons(bench: Bench, venue: s
             reasons.append(repr(await refused(rest, wrong)))
         bench.faults.set("rest-corrupt", venue=venue, count=1)
         reasons.append(repr(await refused(rest, ann)))
-    async with RestClient(adapter_for(KNOWN[venue].protocol), "http://127.0.0.1:9", CANARY_LIMITS) as rest:
+    async with RestClient(adapter_for(KNOWN[venue].protocol), "http://127.0.0.1:9", CANARY_LIMITS, reach=LOOPBACK) as rest:
         rest._clock = OPEN, 0.0
         with pytest.raises(RestError) as caught:
             await rest.balances(ann, attempts=2)
@@ -373,7 +374,7 @@ async def test_an_answer_that_repeats_our_headers_does_not_give_them_away(protoc
         return httpx.Response(400, json={"error": [text] if protocol == "kraken" else text, "msg": text, "message": text, "code": 1})
 
     secret = demo_credentials(COINBASE).secret
-    async with RestClient(adapter_for(protocol), f"https://{protocol}.test", CANARY_LIMITS) as rest:
+    async with RestClient(adapter_for(protocol), f"https://{protocol}.test", CANARY_LIMITS, reach=PUBLIC) as rest:
         rest._client = httpx.AsyncClient(transport=httpx.MockTransport(echo))
         with pytest.raises(RestError) as caught:
             await rest.balances(Credentials("planted-canary-key", secret))
