@@ -1,6 +1,6 @@
 # `make` lists the targets. bootstrap.py says why there are two environments.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos requirements dev
+.PHONY: help run test lint bench chaos chaos-mutants requirements dev
 
 PORT ?= 8000
 ARGS ?=
@@ -42,8 +42,13 @@ lint: dev ## check style, types, imports, migrations, the API schema and the pro
 bench: dev ## measure against the goals
 	@$(DEV)/python -m benchmarks $(ARGS)
 
-chaos: dev ## kill processes at random for longer than the tests do
-	@$(DEV)/python -m pytest tests/chaos $(ARGS)
+chaos: dev ## kill processes at random and judge what they left (SEED=1 SEEDS=1 KILLS=10 DB=sqlite|postgres; docs/reliability.md)
+	@$(DEV)/python -m tests.chaos $(foreach name,seed seeds kills others gap coins db,$(if $($(call upper,$(name))),--$(name) "$($(call upper,$(name)))")) \
+		$(if $(BLIND),--blind) $(if $(TWICE),--twice) $(ARGS)
+upper = $(shell echo $(1) | tr a-z A-Z)
+
+chaos-mutants: dev ## plant twelve faults, one after the other, and see that the tests find each
+	@$(DEV)/python -m tests.chaos.mutants $(ARGS)
 
 requirements: dev ## write the hashed requirements*.txt from requirements*.in (ARGS=--upgrade for newer versions)
 	$(DEV)/python -m uv pip compile requirements.in $(COMPILE) -o requirements.txt $(ARGS)

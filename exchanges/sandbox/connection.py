@@ -115,6 +115,7 @@ class Connection:
     async def _deliver(self, socket: ServerConnection, outputs: list[Output] | list[Frame]) -> None:
         for output in outputs:
             if isinstance(output, Close):
+                self._exchange.counters["rules_broken"] += 1
                 await _close(socket, output.code, output.reason)
                 return
             if not self._suppressed(output):
@@ -172,6 +173,7 @@ class Connection:
         await asyncio.sleep(self._session.deadline)
         if not self._session.subscribed:
             ending = self._session.expire()
+            self._exchange.counters["rules_broken"] += 1
             await _close(socket, ending.code, ending.reason)
 
 

@@ -1,0 +1,92 @@
+"""Runs of many seeds, one after the other, with a line for each and a sum at the end."""
+
+import argparse
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import connections
+
+from livermore.db import db
+from tests import seeds
+from tests.chaos import invariants
+from tests.chaos.plan import Plan, blinding, plan
+from tests.chaos.programs import Postgres
+from tests.chaos.run import EXCHANGE_IDS, Run, Surroundings, play
+from tests.oracle import STEPS
+
+
+async def runs(options: argparse.Namespace, directory: Path, postgres: Postgres | None) -> int:
+    """Returns how many seeds did not hold."""
+    failed, sums = 0, dict.fromkeys(("kills", "blows", "candles", "due", "stored"), 0)
+    for seed in range(options.seed, options.seed + options.seeds):
+        results = []
+        for time in range(2 if options.twice else 1):
+            result = await one(options, seed, directory / f"seed-{seed}-{time}", postgres)
+            results.append(result)
+            problems = invariants.broken(result)
+            if time:
+                try:
+                    invariants.i14_one_seed_one_result(*results)
+                except AssertionError as error:
+                    problems.append(f"i14_one_seed_one_result: {error}")
+            figures = count(result)
+            for name, number in figures.items():
+                sums[name] += number
+            print(line(seed, result, figures, problems), flush=True)
+            for problem in problems:
+                print(f"  {problem}", flush=True)
+            if problems:
+                failed += 1
+                print("\n".join(["  what befell it:", *(f"    {blow}" for blow in result.plan.blows)]))
+                (directory / f"seed-{seed}-{time}").rename(directory / f"failed-{seed}-{time}")
+                print(f"  logs: {directory / f'failed-{seed}-{time}'}", flush=True)
+    print(f"{options.seeds} seeds: {sums['kills']} kill -9 and {sums['blows']} other blows over {sums['candles']} candles; ", end="")
+    print(f"{sums['due']} alerts due, {sums['stored']} stored; {failed} runs did not hold")
+    return min(failed, 100)
+
+
+async def one(options: argparse.Namespace, seed: int, directory: Path, postgres: Postgres | None) -> Run:
+    """One seed, on an empty database."""
+    directory.mkdir()
+    await db(empty)()
+    url = f"sqlite:///{directory.parent / 'chaos.sqlite3'}" if postgres is None else postgres.url()
+    return await play(planned(options, seed), Surroundings(directory, url, postgres), coins=options.coins, again=again(options, seed))
+
+
+def planned(options: argparse.Namespace, seed: int) -> Plan:
+    programs = ["connector", "web", "redis", *(["postgres"] if options.db == "postgres" else [])]
+    lines = ["redis", *(["postgres"] if options.db == "postgres" else [])]
+    made = plan(seed, options.kills, programs, lines=lines, others=options.others, gap=options.gap)
+    if not options.blind:
+        return made
+    first = blinding(seed)
+    later = tuple(blow._replace(at=round(blow.at + first.seconds + 4.0, 2)) for blow in made.blows)
+    return made._replace(blows=(first._replace(at=1.0), *later), ends=made.ends + first.seconds + 4.0)
+
+
+def again(options: argparse.Namespace, seed: int) -> str:
+    words = [f"SEED={seed}", f"KILLS={options.kills}", f"OTHERS={options.others:g}", f"GAP={options.gap:g}", f"COINS={options.coins}"]
+    return " ".join(["make chaos", *words, f"DB={options.db}", *(["BLIND=1"] if options.blind else [])])
+
+
+def empty() -> None:
+    call_command("flush", interactive=False, verbosity=0)
+    seeds.restore()
+    connections.close_all()
+
+
+def count(run: Run) -> dict[str, int]:
+    candles = sum((run.checkpoints[key] - first) // STEPS[key[2]] for key, first in run.baselines.items() if key in run.checkpoints)
+    kills = run.plan.kills
+    return {"kills": kills, "blows": len(run.plan.blows) - kills, "candles": candles, "due": len(run.due), "stored": len(run.counted)}
+
+
+def line(seed: int, run: Run, figures: dict[str, int], problems: list[str]) -> str:
+    connects = sum(run.asked[exchange_id][-1][1]["connects"] for exchange_id in EXCHANGE_IDS) if run.asked else 0
+    green = "never" if run.green_after is None else f"{run.green_after:.1f} s"
+    lists = "never" if run.lists_after is None else f"{run.lists_after:.1f} s"
+    return (
+        f"seed {seed}: {'held' if not problems else 'DID NOT HOLD'}; {figures['kills']} kills, {figures['blows']} other blows, "
+        f"{figures['candles']} candles, {figures['due']} alerts due, {figures['stored']} stored; green after {green}, "
+        f"lists after {lists}, {connects} connects"
+    )
