@@ -154,13 +154,17 @@ class Committer:
             await store.move(self._redis, self.exchange_id, symbol, old=old.keeper, new=new.keeper)
 
     async def try_redis(self, work: Awaitable[None], *, patience: float = PATIENCE) -> bool:
-        """Do something with Redis; tell whether it answered. What was lost is filled in again when it is back."""
+        """Do something with Redis; tell whether it answered. What was lost is filled in again when it is back.
+
+        Publishing takes the database too: where that is away, what could not be published waits in the same way.
+        """
         try:
             async with asyncio.timeout(patience):
                 await work
-        except FAILURES as error:
+        except (*FAILURES, DatabaseError) as error:
             if not self._redis_away:
-                log.warning("%s: Redis does not take writes: %s", self.exchange_id, error)
+                who = "the database" if isinstance(error, DatabaseError) else "Redis"
+                log.warning("%s: %s does not take writes: %s", self.exchange_id, who, str(error) or f"nothing within {patience:.0f} s")
             self._redis_away = True
             self._on_redis_lost()
             return False

@@ -83,6 +83,8 @@ class Crossing:
                 if not away:
                     log.warning("the exchanges are not compared while Redis is away: %s", error)
                 away = True
+            except DatabaseError as error:
+                log.warning("the exchanges are not compared while the database is away: %s", error)
             except Exception:
                 log.exception("comparing the exchanges stumbled; the feeds go on")
             await asyncio.sleep(LEASE_CHECK)

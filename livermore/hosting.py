@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
+from django.db import Error as DatabaseError
 from redis.asyncio import Redis
 
 from alerts import services
@@ -32,6 +33,8 @@ LEASE_CHECK = 1.0
 FIRST_WORD = 9.0
 """Seconds a start waits to say what really happened."""
 STOPPING = 2.5
+MOST_WAITED = 5.0
+"""Seconds between two attempts to start while the database does not answer."""
 
 Show = Callable[[Status], None]
 """Shown after every change, for a terminal."""
@@ -48,6 +51,7 @@ class Host:
         self.status = Status(exchange.pk)
         self.connector: Connector | None = None
         self._autostart, self._show, self._revive, self._redis = autostart, show, revive, redis
+        self._to_start = False
         self._lease = Lease(redis, exchange.pk)
         self._journal = Journal(exchange.pk)
         self._holds = False
@@ -69,6 +73,8 @@ class Host:
                     if self._holds and (beat := beat - LEASE_CHECK) <= 0:
                         await self.status.write(self._redis)
                         beat = HEARTBEAT if self.connector is None else LEASE_CHECK
+                    if self._holds and self._to_start:
+                        await self._start_when_there_is_a_database()
                 except FAILURES as error:
                     if not away:
                         log.warning("%s: Redis cannot be reached: %s", self.id, error)
@@ -98,13 +104,23 @@ class Host:
             self._holds, self._told_standby = True, False
             log.info("%s: hosted here, %s", self.id, "starting" if self._autostart else "idle until told to start")
             self._journal.begin()
-            if self._autostart:
-                await self._start()
-            else:
+            self._to_start = self._autostart
+            if not self._autostart:
                 self._journal.note("idle", f"hosted by process {os.getpid()} on {socket.gethostname()}")
         elif not self._told_standby:
             self._told_standby = True
             log.warning("%s: %s runs it; waiting as its standby", self.id, await self._lease.holder() or "another process")
+
+    async def _start_when_there_is_a_database(self) -> None:
+        async with self._lock:
+            try:
+                if self.connector is None:
+                    await self._start()
+                self._to_start = False
+            except DatabaseError as error:
+                if not self.status.error:
+                    log.warning("%s: it starts when the database answers: %s", self.id, error)
+                self.status.set_error(f"it starts when the database answers: {error}")
 
     async def handle(self, command: Command) -> Answer | None:
         """Carry a command out. None when another process holds this exchange: it will answer."""
@@ -112,19 +128,25 @@ class Host:
             return None
         log.info("%s: %s, asked by %s", self.id, command.action, command.by or "somebody")
         async with self._lock:
-            match command.action:
-                case "start":
-                    return await self._start_and_tell()
-                case "stop":
-                    return await self._stop_and_tell()
-                case "restart":
-                    await self._stop()
-                    answer = await self._start_and_tell()
-                    return Answer(answer.ok, answer.message.replace("started", "restarted", 1))
-                case "resync" | "positions":
-                    return await self._ask_the_exchange(command)
-                case _:
-                    return await self._pass_on(command.action)
+            try:
+                return await self._carry_out(command)
+            except DatabaseError as error:
+                return Answer(False, f"the database did not answer: {error}")
+
+    async def _carry_out(self, command: Command) -> Answer:
+        match command.action:
+            case "start":
+                return await self._start_and_tell()
+            case "stop":
+                return await self._stop_and_tell()
+            case "restart":
+                await self._stop()
+                answer = await self._start_and_tell()
+                return Answer(answer.ok, answer.message.replace("started", "restarted", 1))
+            case "resync" | "positions":
+                return await self._ask_the_exchange(command)
+            case _:
+                return await self._pass_on(command.action)
 
     async def _start_and_tell(self) -> Answer:
         if self.connector is not None:
@@ -138,6 +160,7 @@ class Host:
         return Answer(word == "started", word)
 
     async def _stop_and_tell(self) -> Answer:
+        self._to_start = False
         if self.connector is None:
             return Answer(True, "already stopped")
         await self._stop()
@@ -180,22 +203,37 @@ class Host:
         return self.connector
 
     async def _keep_running(self, connector: Connector) -> None:
-        """Run the connector; one that fell over by our own fault is started again."""
-        backoff = Backoff(1.0, 60.0)
+        """Run the connector; one that fell over, by our own fault or for want of the database, is started again."""
+        faults, waits = Backoff(1.0, 60.0), Backoff(1.0, MOST_WAITED)
         while True:
+            backoff = faults
             try:
                 await connector.run()
             except Exception as error:
-                if (fenced := _fenced(error)) is not None:
+                if (fenced := _found(error, Fenced)) is not None:
                     log.warning("%s: %s; stepping back", self.id, fenced)
                     self._holds, self.connector = False, None
                     self.status.set_state("idle")
                     return
-                log.exception("%s: the connector fell over; it starts again", self.id)
-            self.status.set_error("the connector fell over; it starts again (the log says why)")
+                if (away := _found(error, DatabaseError)) is not None:
+                    backoff = waits
+                    log.warning("%s: the connector starts again when the database answers: %s", self.id, away)
+                    self.status.set_error(f"the connector starts again when the database answers: {away}")
+                else:
+                    log.exception("%s: the connector fell over; it starts again", self.id)
+                    self.status.set_error("the connector fell over; it starts again (the log says why)")
             self._journal.note("offline", self.status.error)
             await asyncio.sleep(backoff.next(1.0))
-            connector = await self._connector()
+            connector = await self._next_connector(waits)
+
+    async def _next_connector(self, backoff: Backoff) -> Connector:
+        """The connector that takes the place of one that fell over, as soon as the database answers."""
+        while True:
+            try:
+                return await self._connector()
+            except DatabaseError as error:
+                self.status.set_error(f"the connector starts again when the database answers: {error}")
+                await asyncio.sleep(backoff.next(1.0))
 
     async def _stop(self) -> None:
         runner, self._runner = self._runner, None
@@ -234,11 +272,11 @@ class Host:
             log.warning("%s: could not give the lease up: %s", self.id, error)
 
 
-def _fenced(error: BaseException) -> Fenced | None:
-    """The word that another connector has taken over, where that is what ended this one."""
+def _found(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    """What of that kind is among what ended a connector: that another one has taken over, or that the database is away."""
     if isinstance(error, BaseExceptionGroup):
-        return next((found for one in error.exceptions if (found := _fenced(one)) is not None), None)
-    return error if isinstance(error, Fenced) else None
+        return next((found for one in error.exceptions if (found := _found(one, kind)) is not None), None)
+    return error if isinstance(error, kind) else None
 
 
 async def host(

@@ -7,8 +7,10 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from django.db import connection
+from django.db.models import Model
 
-from alerts.models import AlertRule
+from alerts.models import AlertRule, ExchangeSequence
 from exchanges import control
 from exchanges.control import Answer, Command
 from exchanges.lease import Lease
@@ -50,6 +52,24 @@ async def idle(world: World, *exchange_ids: str) -> AsyncIterator[asyncio.Task[N
 
 def hosted(world: World, exchange: Exchange, *, autostart: bool = True) -> Host:
     return Host(exchange, world.redis, autostart=autostart, show=lambda status: None, revive=lambda: None)
+
+
+@contextlib.asynccontextmanager
+async def away(*models: type[Model]) -> AsyncIterator[None]:
+    """A database that cannot answer for these."""
+    names = [model._meta.db_table for model in models]
+    for name in names:
+        await db(rename)(name, f"{name}_away")
+    try:
+        yield
+    finally:
+        for name in names:
+            await db(rename)(f"{name}_away", name)
+
+
+def rename(table: str, to: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {to}")
 
 
 async def end(task: asyncio.Task[None]) -> None:
@@ -293,3 +313,40 @@ async def test_a_connector_that_fell_over_starts_again(redis_url: str) -> None:
         await db(AlertRule.objects.update)(levels=levels)
         await world.settled()
         assert (one.status.connection_state, one.status.error) == ("connected", "")
+
+
+async def test_a_database_that_is_away_at_a_start_is_waited_for(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        exchange = await db(Exchange.objects.get)(pk=BINANCE_ID)
+        one = hosted(world, exchange)
+        async with away(ExchangeSequence):
+            world.running[BINANCE_ID] = asyncio.create_task(one.run())
+            await until(lambda: "it starts when the database answers" in one.status.error, "word of the database")
+        await world.settled()
+        assert (one.status.connection_state, one.status.error) == ("connected", "")
+
+
+async def test_a_connector_that_fell_over_for_want_of_the_database_comes_back_with_it(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the database is still away when it is to start again."""
+    async with simulated([BINANCE]) as world:
+        exchange = await db(Exchange.objects.get)(pk=BINANCE_ID)
+        one = hosted(world, exchange)
+        async with away(AlertRule):
+            world.running[BINANCE_ID] = asyncio.create_task(one.run())
+            await until(lambda: "the connector starts again when the database answers" in one.status.error, "word of the database")
+            async with away(ExchangeSequence):
+                await asyncio.sleep(1.5)  # by then it has tried
+        await world.settled()
+        assert (one.status.connection_state, one.status.error) == ("connected", "")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_command_says_when_the_database_does_not_answer(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world, idle(world, BINANCE_ID):
+        async with away(ExchangeSequence):
+            answer = await ask("start")
+        assert not answer.ok
+        assert answer.message.startswith("the database did not answer: ")
+        assert await ask("start") == Answer(True, "started")

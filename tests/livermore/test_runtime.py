@@ -1,8 +1,10 @@
 """A running connector: what it follows, what it waits for, and what it says meanwhile."""
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection
 
-from alerts.models import AlertRule
+from alerts.models import Alert, AlertRule
 from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange
 from exchanges.sandbox.venues import BINANCE, COINBASE
@@ -317,6 +319,39 @@ async def test_a_database_that_refuses_is_waited_for_and_nothing_is_published_me
         assert {at for (_, timeframe), at in (await world.checkpoints(BINANCE_ID)).items() if timeframe == "5m"} == {world.last_closed()}
 
 
+async def test_a_database_that_refuses_while_alerts_are_published_is_waited_for(redis_url: str) -> None:
+    """The connector goes on meanwhile; what could not be marked as published waits, and is in the stream once."""
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        async with refusing_updates(Alert._meta.db_table):
+            while not await world.alerts(BINANCE_ID):
+                world.clock.advance(STEP)
+                await world.evaluated()
+            await until(lambda: world.connectors[BINANCE_ID]._committer._redis_away, "word that publishing failed")
+            assert await world.unpublished(BINANCE_ID)
+        await world.settled()
+        assert [name for name, _ in await world.stream(BINANCE_ID)] == [f"{alert.number}-0" for alert in await world.alerts(BINANCE_ID)]
+
+
+@contextlib.asynccontextmanager
+async def refusing_updates(table: str) -> AsyncIterator[None]:
+    """A database that takes no change of the rows of a table, new ones only."""
+    if connection.vendor == "postgresql":
+        make = (
+            "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE 'no room'; END $$ LANGUAGE plpgsql",
+            f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} EXECUTE FUNCTION refuse()",
+        )
+        undo = (f"DROP TRIGGER refuse ON {table}", "DROP FUNCTION refuse()")
+    else:
+        make = (f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END",)
+        undo = ("DROP TRIGGER refuse",)
+    await db(execute)(*make)
+    try:
+        yield
+    finally:
+        await db(execute)(*undo)
+
+
 async def test_trouble_with_the_database_that_is_over_is_no_longer_shown(redis_url: str) -> None:
     async with simulated([BINANCE]) as world:
         await world.start(BINANCE_ID)
@@ -331,8 +366,13 @@ async def test_trouble_with_the_database_that_is_over_is_no_longer_shown(redis_u
 
 
 def rename(table: str, to: str) -> None:
+    execute(f"ALTER TABLE {table} RENAME TO {to}")
+
+
+def execute(*statements: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} RENAME TO {to}")
+        for statement in statements:
+            cursor.execute(statement)
 
 
 async def test_an_exchange_that_refuses_is_asked_again_and_its_reason_told(redis_url: str) -> None:
