@@ -13,6 +13,7 @@ import msgspec
 from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from alerts import snapshot, subscriptions
 from alerts.feedhub import hub
@@ -27,6 +28,8 @@ from livermore.db import db
 log = logging.getLogger(__name__)
 
 LOG_IN_AGAIN, FORBIDDEN, BAD_MESSAGE, TOO_SLOW = 4401, 4403, 4400, 4008
+TRY_LATER = 1013
+"""The database does not answer."""
 RIGHT = "alerts.view_alert"
 """What a user needs to hear the feed: every role has it."""
 LARGEST_MESSAGE = 16_384
@@ -77,6 +80,14 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     channel_layer_alias = None
 
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        try:
+            await super().dispatch(message)
+        except DatabaseError as error:
+            # An exception would end the consumer without `disconnect`, and the hub and the relay would serve it for ever.
+            log.warning("a socket is closed, since the database does not answer: %s", error)
+            await self.close(TRY_LATER)
+
     async def connect(self) -> None:
         self.outbox = Outbox()
         self.viewer = Viewer(0, ())
@@ -106,14 +117,22 @@ class FeedConsumer(AsyncWebsocketConsumer):
         """Look again whether this session may still listen, and to what: an open socket outlives a log-out."""
         while True:
             await asyncio.sleep(CHECK_EVERY)
-            user = await self._current_user()
-            if not user.is_authenticated:
-                await self.close(LOG_IN_AGAIN)
+            try:
+                code = await self._reason_to_close()
+                if code is None:
+                    await self._refresh()
+            except DatabaseError as error:
+                log.warning("a session could not be looked at: %s", error)
+                code = TRY_LATER  # who may listen is not known: whoever may comes back
+            if code is not None:
+                await self.close(code)
                 return
-            if not await db(user.has_perm)(RIGHT):
-                await self.close(FORBIDDEN)
-                return
-            await self._refresh()
+
+    async def _reason_to_close(self) -> int | None:
+        user = await self._current_user()
+        if not user.is_authenticated:
+            return LOG_IN_AGAIN
+        return None if await db(user.has_perm)(RIGHT) else FORBIDDEN
 
     async def _refresh(self) -> None:
         """What this user may see has changed, or may have: what is asked for beyond it ends, and a page says hello again."""
@@ -304,7 +323,14 @@ class FeedConsumer(AsyncWebsocketConsumer):
         if self.greeted:
             self._ask_for_hello()
         if self.subscriptions and (self._refresher is None or self._refresher.done()):
-            self._refresher = asyncio.create_task(self._refresh())
+            self._refresher = asyncio.create_task(self._follow_own())
+
+    async def _follow_own(self) -> None:
+        try:
+            await self._refresh()
+        except DatabaseError as error:
+            log.warning("what a user may hear could not be read again: %s", error)
+            await self.close(TRY_LATER)
 
     def _ask_for_hello(self) -> None:
         """What this user may see, or set, has changed: the page says hello again, with what it has, and gets the rest."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 
 from alerts import services
@@ -556,3 +557,55 @@ async def test_two_who_see_the_same_share_a_snapshot_and_an_owner_has_one_apart(
     async with opened(trader) as first, opened(kaia) as second, opened(eve) as third:
         snapshots = await asyncio.gather(first.hello(), second.hello(), third.hello())
         assert [[row["symbol"] for row in one["symbols"]] for one in snapshots] == [["BTC-USD", "DOGE-USD"], ["BTC-USD"], ["BTC-USD"]]
+
+
+# A database that does not answer
+
+
+@contextmanager
+def away(table: str) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+
+
+@asynccontextmanager
+async def database_away(table: str) -> AsyncIterator[None]:
+    held = away(table)
+    await db(held.__enter__)()
+    try:
+        yield
+    finally:
+        await db(held.__exit__)(None, None, None)
+
+
+async def test_who_asks_while_the_database_is_away_is_told_to_come_back(trader: User, caplog: pytest.LogCaptureFixture):
+    async with opened(trader) as page:
+        async with database_away("alerts_exchangesequence"):
+            await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
+            assert await page.closed() == 1013
+        await page.socket.disconnect()
+        assert hub()._sockets == set(), "the hub serves it no more"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_who_connects_while_the_database_is_away_is_told_to_come_back(trader: User, caplog: pytest.LogCaptureFixture):
+    from livermore.asgi import application
+
+    cookie = await sync_to_async(session_cookie)(trader)
+    async with database_away("django_session"):
+        socket = WebsocketCommunicator(application, "/ws/feed/", headers=[*HEADERS, (b"cookie", cookie)])
+        connected, _ = await socket.connect()
+        assert connected
+        assert (await socket.receive_output())["code"] == 1013
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_session_that_cannot_be_looked_at_is_not_believed(trader: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.05)
+    async with opened(trader) as page, database_away("django_session"):
+        assert await page.closed() == 1013

@@ -22,7 +22,8 @@ HELLO_EVERY = 5.0
 MOST_RESUMED = 500
 """A page further behind than that gets a fresh list."""
 KINDS = ("fast", "slow", "mute", "away")
-"""Reads at once; takes its time over each frame; reads its first list, and then nothing until the end; goes away now and then, and comes back with what it has."""
+"""Reads at once; takes its time over each frame; reads its first list, and then nothing until the end; goes away now and then, and comes
+back with what it has."""
 
 _decode = msgspec.json.decode
 

@@ -65,8 +65,8 @@ SWITCHES: Mapping[str, Sequence[Mapping[str, Argument]]] = {
 }
 """Switches of exchanges.sandbox.faults under which every alert is still due, with the arguments to choose from.
 
-Left out: what makes another truth, and is tested where that is the point. ``rest-revise`` and ``clock-skew`` change which candles an exchange
-says have closed; ``rest-behind`` for a second is four minutes of this market, in which an exchange says that nothing traded.
+Left out: what makes another truth, and is tested where that is the point. ``rest-revise`` and ``clock-skew`` change which candles an
+exchange says have closed; ``rest-behind`` for a second is four minutes of this market, in which an exchange says that nothing traded.
 """
 SPARSE = {"duplicate": 0.3, "reorder": 0.3, "gap": 0.3, "corrupt": 0.1, "late": 0.05}
 """Switches that strike single frames, and how often."""

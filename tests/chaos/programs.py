@@ -14,7 +14,7 @@ from urllib.parse import quote
 from livermore import valkey
 
 ROOT = Path(__file__).resolve().parents[2]
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) + [Path("/opt/homebrew/opt/postgresql/bin")]
+POSTGRES = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), Path("/opt/homebrew/opt/postgresql/bin")]
 START_SECONDS = 60.0
 """A bound for a busy machine."""
 

@@ -269,7 +269,7 @@ class World:
         """The market stands still until every series has its first checkpoint: nothing before those is evaluated."""
         wanted = set(self.series)
         async with asyncio.timeout(PATIENCE):
-            while not wanted <= (found := await self.checkpoints()).keys():  # noqa: ASYNC110  (another process writes them)
+            while not wanted <= (found := await self.checkpoints()).keys():
                 await asyncio.sleep(0.1)
         self.run.baselines = {key: found[key] for key in wanted}
 
@@ -318,7 +318,7 @@ class World:
         return int(seconds * SPEED * 1000)
 
     async def _until(self, moment: int) -> None:
-        while self.clock.now() < moment:  # noqa: ASYNC110  (a task moves it)
+        while self.clock.now() < moment:
             await asyncio.sleep(TICK / 2)
 
     async def _run_on(self) -> None:
@@ -371,7 +371,7 @@ class World:
 
     async def _pages_live(self) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not all(page.live for page in self.run.pages if page.kind != "mute"):  # noqa: ASYNC110
+            while not all(page.live for page in self.run.pages if page.kind != "mute"):
                 await asyncio.sleep(0.1)
 
     async def _all_green(self) -> None:
