@@ -4,6 +4,7 @@ A page says ``hello``, and hears all its user may. Any client may ``subscribe`` 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from importlib import import_module
@@ -21,6 +22,7 @@ from alerts.outbox import Outbox, Overflow
 from alerts.payloads import MissedMessage, MoveMessage, RefusedMessage, SubscribedMessage
 from alerts.snapshot import Viewer
 from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
+from exchanges.services import SESSION_DOUBTED
 from exchanges.status import now_ms
 from livermore import bus, keys
 from livermore.db import db
@@ -98,6 +100,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._read_at = float("-inf")
         self._refresher: asyncio.Task[None] | None = None
         self._owed = asyncio.Event()
+        self._doubted = asyncio.Event()
         self._greeting = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
         self._checker: asyncio.Task[None] | None = None
@@ -110,13 +113,21 @@ class FeedConsumer(AsyncWebsocketConsumer):
             await self.close(FORBIDDEN)
             return
         self.viewer = Viewer(user.pk, ())
+        self._heard = {keys.channel_user_account(user.pk)}
         self._flusher = asyncio.create_task(self._flush())
         self._checker = asyncio.create_task(self._check_forever())
 
     async def _check_forever(self) -> None:
-        """Look again whether this session may still listen, and to what: an open socket outlives a log-out."""
+        """Look again whether this session may still listen, and to what: an open socket outlives a log-out.
+
+        At once where the user's own channel says that it may have ended, and every CHECK_EVERY in any case.
+        """
+        await bus.relay().subscribe(self, {keys.channel_user_account(self.viewer.user_id)})
         while True:
-            await asyncio.sleep(CHECK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY):
+                    await self._doubted.wait()
+            self._doubted.clear()
             try:
                 code = await self._reason_to_close()
                 if code is None:
@@ -125,7 +136,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 log.warning("a session could not be looked at: %s", error)
                 code = TRY_LATER  # who may listen is not known: whoever may comes back
             if code is not None:
-                await self.close(code)
+                await self._end(code)
                 return
 
     async def _reason_to_close(self) -> int | None:
@@ -133,6 +144,12 @@ class FeedConsumer(AsyncWebsocketConsumer):
         if not user.is_authenticated:
             return LOG_IN_AGAIN
         return None if await db(user.has_perm)(RIGHT) else FORBIDDEN
+
+    async def _end(self, code: int) -> None:
+        """Close, and send nothing that is still owed: it is no longer for whoever listens."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+        await self.close(code)
 
     async def _refresh(self) -> None:
         """What this user may see has changed, or may have: what is asked for beyond it ends, and a page says hello again."""
@@ -158,9 +175,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
         wanted = self.subscriptions.redis_patterns()
         if self.greeted:
             wanted |= _patterns(self.viewer)
+        # A user's own channels follow from the session, and from nothing a client says.
         if wanted:
-            # A user's own channels follow from the session, and from nothing a client says.
-            wanted |= {keys.channel_user_alerts(self.viewer.user_id), keys.channel_user_account(self.viewer.user_id)}
+            wanted.add(keys.channel_user_alerts(self.viewer.user_id))
+        wanted.add(keys.channel_user_account(self.viewer.user_id))
         gone, self._heard = self._heard - wanted, wanted
         await bus.relay().unsubscribe(self, gone)
         await bus.relay().subscribe(self, wanted)
@@ -268,7 +286,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
             return
         kind, exchange_id, symbol, _ = address
         if kind == "account":
-            self._own_changed()
+            self._own_changed(data)
         elif kind == "user":
             self._take_own(data)
         elif kind in {"ticker", "candle"}:
@@ -319,7 +337,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 return
         self.send_soon(data)
 
-    def _own_changed(self) -> None:
+    def _own_changed(self, data: bytes) -> None:
+        if data == SESSION_DOUBTED:
+            self._doubted.set()
+            return
         if self.greeted:
             self._ask_for_hello()
         if self.subscriptions and (self._refresher is None or self._refresher.done()):

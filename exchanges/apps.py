@@ -9,4 +9,7 @@ class ExchangesConfig(AppConfig):
     verbose_name = "Exchanges"
 
     def ready(self) -> None:
+        from exchanges import sessions
+
         post_migrate.connect(exchanges_seed, sender=self)
+        sessions.watch()

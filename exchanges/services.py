@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 EVENTS_KEPT = 30 * 86_400_000
 """Milliseconds."""
 
+SESSION_DOUBTED = b'{"type":"session"}'
+
 NO_PROCESS: dict[str, Any] = {"state": "offline", "connection_state": "offline"}
 NO_REDIS: dict[str, Any] = {
     "state": "unknown",
@@ -34,8 +36,17 @@ def exchange_get(exchange_id: str) -> Exchange:
 
 def account_changed(user_id: int) -> None:
     """Tell a user's open pages that what is the user's own has changed. Where Redis is away they find out by themselves, in 30 s."""
+    _tell(user_id, b"{}")
+
+
+def sessions_doubt(user_id: int) -> None:
+    """Have every open socket of a user look at once whether its session, user and rights still stand; they do so every 30 s anyway."""
+    _tell(user_id, SESSION_DOUBTED)
+
+
+def _tell(user_id: int, message: bytes) -> None:
     try:
-        bus.sync().publish(keys.channel_user_account(user_id), b"{}")
+        bus.sync().publish(keys.channel_user_account(user_id), message)
     except bus.FAILURES as error:
         log.warning("open pages were not told of a change: %s", error)
 

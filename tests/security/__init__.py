@@ -1,0 +1,6 @@
+"""Each row of the threat model in docs/security.md has its proof here, or names where else it is."""
+
+import os
+
+LONG = bool(os.environ.get("SECURITY_LONG"))
+"""SECURITY_LONG=1: the whole number of hostile messages and generated requests, which takes minutes."""
