@@ -18,9 +18,12 @@ SAID: dict[str, Any] = {get_args(get_type_hints(kind)["type"])[0]: kind for kind
 
 _ABOUT = (
     "One socket for all that a user may see: exchanges, symbols, prices, candles and alerts of every exchange. The handshake carries the"
-    " session cookie of /login/ and an Origin of this server. Times are integer milliseconds UTC. Fields and messages may be added: ignore"
-    " what you do not know. In prose, with an example of each message: docs/websocket-contract.md."
+    " session cookie of /login/, or an API token in the header Authorization, and an Origin of this server. Times are integer milliseconds"
+    " UTC. Fields and messages may be added: ignore what you do not know. In prose, with an example of each message:"
+    " docs/websocket-contract.md."
 )
+
+_SECURITY = [{"$ref": f"#/components/securitySchemes/{name}"} for name in ("session", "token")]
 
 
 def document() -> dict[str, Any]:
@@ -42,12 +45,12 @@ def document() -> dict[str, Any]:
         "info": {"title": "Livermore: /ws/feed/", "version": "1", "description": _ABOUT},
         "defaultContentType": "application/json",
         "servers": {
-            "local": {"host": "127.0.0.1:8000", "protocol": "ws", "security": [{"$ref": "#/components/securitySchemes/session"}]},
+            "local": {"host": "127.0.0.1:8000", "protocol": "ws", "security": _SECURITY},
             "production": {
                 "host": "{host}",
                 "protocol": "wss",
                 "variables": {"host": {"description": "One of ALLOWED_HOSTS."}},
-                "security": [{"$ref": "#/components/securitySchemes/session"}],
+                "security": _SECURITY,
             },
         },
         "channels": {
@@ -62,7 +65,10 @@ def document() -> dict[str, Any]:
             "tell": {"action": "send", "channel": _channel(), "messages": [_message("frame")]},
         },
         "components": {
-            "securitySchemes": {"session": {"type": "httpApiKey", "name": "sessionid", "in": "cookie"}},
+            "securitySchemes": {
+                "session": {"type": "httpApiKey", "name": "sessionid", "in": "cookie"},
+                "token": {"type": "http", "scheme": "bearer", "description": "An API token, made on the settings page."},
+            },
             "messages": {
                 "frame": {"payload": {"$ref": "#/components/schemas/Frame"}},
                 **{name: {"payload": _schema(kind)} for name, kind in SAID.items()},
@@ -85,7 +91,8 @@ def _channel() -> dict[str, str]:
 
 
 def _headers() -> dict[str, Any]:
-    return {"type": "object", "properties": {"Origin": {"type": "string"}, "Cookie": {"type": "string"}}, "required": ["Origin", "Cookie"]}
+    names = ("Origin", "Cookie", "Authorization")
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": ["Origin"]}
 
 
 class _Plain(yaml.SafeDumper):

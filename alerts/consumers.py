@@ -22,6 +22,7 @@ from alerts.outbox import Outbox, Overflow
 from alerts.payloads import MissedMessage, MoveMessage, RefusedMessage, SubscribedMessage
 from alerts.snapshot import Viewer
 from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
+from exchanges import tokens
 from exchanges.services import SESSION_DOUBTED
 from exchanges.status import now_ms
 from livermore import bus, keys
@@ -185,7 +186,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
         hub().join(self)
 
     async def _current_user(self) -> Any:
-        """Who the session belongs to now, as the database has it."""
+        """Who the session, or the token, belongs to now, as the database has it."""
+        if (token := self.scope.get("token")) is not None:
+            return await db(tokens.holder)(token)
         store = import_module(settings.SESSION_ENGINE).SessionStore(self.scope["session"].session_key)
         return await get_user({"session": store})
 

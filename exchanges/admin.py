@@ -19,6 +19,7 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.debug import sensitive_post_parameters
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
@@ -107,7 +108,7 @@ def _page_of(request: HttpRequest) -> str:
 
 
 @admin.register(Exchange)
-class ExchangeAdmin(ModelAdmin):
+class ExchangeAdmin(SimpleHistoryAdmin, ModelAdmin):
     form = ExchangeForm
     list_display = ["name", "slug", "state", "since", "pool", "adapter", "simulated", "active"]
     list_filter = [("adapter", ChoicesDropdownFilter), "active", "is_sandbox"]
@@ -333,3 +334,16 @@ class ExchangeEventAdmin(ReadOnly):
     @display(description="known to hold until", ordering="seen")
     def known_until(self, event: ExchangeEvent) -> str:
         return moment(event.seen)
+
+
+@admin.register(UserExchange.history.model)
+class UserExchangeHistoryAdmin(ReadOnly):
+    """Who changed which user's exchange, and when; of a key, nothing. For superusers: the rows are users' own."""
+
+    list_display = ["history_date", "history_type", "user", "exchange", "is_default", "watch", "share_overflow", "history_user"]
+    list_filter = [("exchange", RelatedDropdownFilter)]
+    list_select_related = ["user", "exchange", "history_user"]
+    search_fields = ["user__username"]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.is_superuser

@@ -1,10 +1,14 @@
 """Exchanges, and which user uses which of them."""
 
+import simple_history
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from knox.models import AbstractAuthToken
+from simple_history.models import HistoricalRecords
 
 from exchanges import validators
 from exchanges.adapters import Adapter, adapter_choices, adapter_for
@@ -76,6 +80,7 @@ class Exchange(models.Model):
     is_sandbox = models.BooleanField(
         "simulated", default=False, help_text="Served by runsandbox over loopback, labelled SIMULATED wherever it shows."
     )
+    history = HistoricalRecords()
 
     class Meta:
         ordering = ["is_sandbox", "name"]
@@ -185,6 +190,9 @@ class UserExchange(models.Model):
     key_state = models.CharField(max_length=12, choices=KeyState, default=KeyState.NONE, editable=False)
     key_error = models.CharField(max_length=300, blank=True, editable=False, help_text="Why the key does not work, and the fix.")
     key_checked_at = models.BigIntegerField(null=True, editable=False, help_text="Milliseconds UTC.")
+    history = HistoricalRecords(
+        excluded_fields=["api_key", "api_secret", "api_passphrase", "key_state", "key_error", "key_checked_at"],
+    )
 
     class Meta:
         verbose_name = "user's exchange"
@@ -215,6 +223,19 @@ class UserExchange(models.Model):
         """Note that the credentials are others than before: they have to be tried, if there are any."""
         self.key_state = KeyState.UNCHECKED if there else KeyState.NONE
         self.key_error, self.key_checked_at = "", None
+
+
+class ApiToken(AbstractAuthToken):  # type: ignore[misc]
+    """A program's way in: the hash of a token that its user made, with an end. exchanges/tokens.py."""
+
+    name = models.CharField(max_length=60, help_text="What it is for, so that you know which to revoke.")
+
+    class Meta:
+        verbose_name = "API token"
+        ordering = ["-created"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
 
 
 class Theme(models.TextChoices):
@@ -254,3 +275,13 @@ class Preferences(models.Model):
 
     def __str__(self) -> str:
         return f"preferences of {self.user}"
+
+
+simple_history.register(
+    User,
+    app="exchanges",
+    excluded_fields=["password", "last_login"],
+    m2m_fields=["groups", "user_permissions"],
+    verbose_name="history of a user",
+    verbose_name_plural="history of users",
+)

@@ -2,21 +2,26 @@
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from exchanges.admin import UserExchangeInline, ValidatedAgain
 
 admin.site.unregister([User, Group])
+# Not for people to edit: nobody signs up here, and a second factor is its owner's (`manage.py resetsecondfactor` removes a lost one).
+admin.site.unregister([EmailAddress, Authenticator])
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ValidatedAgain):
+class UserAdmin(SimpleHistoryAdmin, DjangoUserAdmin, ValidatedAgain):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from alerts.consumers import TRY_LATER, FeedConsumer  # noqa: E402
+from exchanges.tokens import TokenMiddleware  # noqa: E402
 from livermore import embedded  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -48,4 +49,5 @@ class KnownUsers:
 
 
 sockets = URLRouter([path("ws/feed/", FeedConsumer.as_asgi()), re_path(r"", refuse)])
-application = ProtocolTypeRouter({"http": pages, "websocket": AllowedHostsOriginValidator(KnownUsers(AuthMiddlewareStack(sockets)))})
+allowed = KnownUsers(AuthMiddlewareStack(TokenMiddleware(sockets)))
+application = ProtocolTypeRouter({"http": pages, "websocket": AllowedHostsOriginValidator(allowed)})

@@ -14,6 +14,19 @@ def _cipher() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.FIELD_KEYS])
 
 
+def encrypted(text: str) -> str:
+    """Encrypted with the first of ``FIELD_KEYS``."""
+    return PREFIX + _cipher().encrypt(text.encode()).decode()
+
+
+def decrypted(stored: str, *, what: str) -> str:
+    """The text; ``what`` it is, for the error where no key opens it: ImproperlyConfigured."""
+    try:
+        return _cipher().decrypt(stored.removeprefix(PREFIX)).decode()
+    except InvalidToken:
+        raise ImproperlyConfigured(f"{what} was encrypted with a key that FIELD_KEYS no longer holds: add the old key at its end") from None
+
+
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """Text encrypted with the first of ``FIELD_KEYS``, readable with any of them.
 
@@ -22,16 +35,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
-        if not value:
-            return value
-        return PREFIX + _cipher().encrypt(value.encode()).decode()
+        return encrypted(value) if value else value
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
-        if not value:
-            return value
-        try:
-            return _cipher().decrypt(value.removeprefix(PREFIX)).decode()
-        except InvalidToken:
-            raise ImproperlyConfigured(
-                f"{self.model.__name__}.{self.name} was encrypted with a key that FIELD_KEYS no longer holds: add the old key at its end"
-            ) from None
+        return decrypted(value, what=f"{self.model.__name__}.{self.name}") if value else value

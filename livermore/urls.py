@@ -1,5 +1,6 @@
 """Every address. A page needs a login unless its view says otherwise (LoginRequiredMiddleware)."""
 
+from allauth.account.views import reauthenticate
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
@@ -57,6 +58,11 @@ api: list[URLPattern | URLResolver] = [
     re_path(r"", views.api_not_found),
 ]
 
+account: list[URLPattern | URLResolver] = [
+    path("confirm/", reauthenticate, name="account_reauthenticate"),
+    path("two-factor/", include("allauth.mfa.urls")),
+]
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard, name="dashboard"),
     path("alerts/<path:uid>/", alert_page, name="alert"),
@@ -65,9 +71,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exchanges/", exchanges_page, name="exchanges"),
     path("settings/", Settings.as_view(), name="settings"),
     path("symbols/<str:exchange_id>/<path:symbol>/", symbol_page, name="symbol"),
-    path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", views.LogIn.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    # The names by which allauth finds them.
+    path("login/", views.LogIn.as_view(), name="account_login"),
+    path("logout/", auth.LogoutView.as_view(), name="account_logout"),
+    path("account/", include(account)),
     path("password/", views.PasswordChange.as_view(), name="password_change"),
+    path("admin/login/", views.admin_log_in),
     path("admin/", admin.site.urls),
     path("api/", include(api)),
     path("healthz", views.healthz, name="healthz"),

@@ -3,14 +3,18 @@
 import logging
 from typing import Any
 
+from allauth.account.utils import perform_login
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.views import PasswordChangeView
+from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
 from django.templatetags.static import static
-from django.urls import Resolver404, resolve, reverse_lazy
+from django.urls import Resolver404, resolve, reverse, reverse_lazy
+from django.utils.decorators import method_decorator
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 from rest_framework.exceptions import NotFound
@@ -62,6 +66,36 @@ def _redis_answers() -> bool:
 def favicon(request: HttpRequest) -> HttpResponse:
     """For pages that name no icon: the admin's and Swagger's."""
     return redirect(static("livermore/icons/favicon.svg"))
+
+
+@method_decorator(login_not_required, name="dispatch")
+class LogIn(LoginView):
+    """Name and password; then the second factor, for who has one. Who may not open a page logs in as somebody who may."""
+
+    redirect_authenticated_user = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        for_staff = self.get_redirect_url().startswith(reverse("admin:index"))
+        if for_staff and request.user.is_authenticated and not request.user.is_staff:
+            self.redirect_authenticated_user = False
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = perform_login(self.request, form.get_user(), redirect_url=self.get_success_url())
+        return response
+
+
+@login_not_required
+def admin_log_in(request: HttpRequest) -> HttpResponse:
+    """The admin's own form knows no second factor."""
+    query = request.META["QUERY_STRING"]
+    return redirect(f"{reverse('login')}{'?' if query else ''}{query}")
+
+
+def locked_out(request: HttpRequest, response: Any = None, credentials: Any = None, *args: Any, **kwargs: Any) -> HttpResponse:
+    """For whoever guessed a password too often."""
+    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
+    return render(request, "locked_out.html", {"minutes": minutes}, status=429)
 
 
 class PasswordChange(SuccessMessageMixin, PasswordChangeView):

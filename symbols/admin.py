@@ -11,6 +11,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
@@ -29,7 +30,7 @@ class SymbolForm(ModelForm):
 
 
 @admin.register(Symbol)
-class SymbolAdmin(ModelAdmin):
+class SymbolAdmin(SimpleHistoryAdmin, ModelAdmin):
     list_display = ["symbol", "chart", "on", "tier_label", "rank", "policy_label", "tradable", "last_price", "turnover", "change"]
     list_filter = [
         ("exchange", RelatedDropdownFilter),

@@ -5,7 +5,9 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.core.exceptions import ValidationError
 
+from exchanges import tokens
 from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange, Palette, Preferences, Theme
 
@@ -104,3 +106,24 @@ class KeyForm(forms.Form):
 
     def __init__(self, exchange: Exchange, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, prefix=f"key-{exchange.pk}", **kwargs)
+
+
+class TokenForm(forms.Form):
+    """A new API token: what it is for, and for how long."""
+
+    name = forms.CharField(
+        max_length=60, label="What it is for", widget=forms.TextInput(attrs={"class": "field", "placeholder": "e.g. my bot at home"})
+    )
+    days = forms.TypedChoiceField(
+        coerce=int,
+        choices=[(days, f"{days} days") for days in tokens.LIFETIMES],
+        initial=90,
+        label="It ends after",
+        widget=forms.Select(attrs={"class": "field"}),
+    )
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if not name.isprintable():
+            raise ValidationError("Letters, digits and signs only.")
+        return name

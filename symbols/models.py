@@ -5,6 +5,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from exchanges.models import Exchange
 
@@ -42,6 +43,12 @@ class Tier(models.IntegerChoices):
     OVERFLOW = 2, "Tier 2"
 
 
+_MARKET = [
+    "base", "quote", "tradable", "status", "price", "price_increment", "volume_24h", "quote_volume_24h", "change_24h", "alias_of", "rank",
+    "tier", "keeper", "dollar_volume_24h", "spread_bps", "updated_at",
+]  # fmt: skip
+
+
 class Symbol(models.Model):
     """A market of an exchange, in the exchange's own spelling (SYM-01). Written by the connector, but for ``policy``.
 
@@ -71,6 +78,8 @@ class Symbol(models.Model):
     spread_bps = models.FloatField("spread, bps", null=True, blank=True, help_text="As listed; a live one comes with the price.")
     policy = models.CharField(max_length=10, choices=Policy, default=Policy.AUTO)
     updated_at = models.DateTimeField(auto_now=True)
+    history = HistoricalRecords(excluded_fields=_MARKET)
+    """Who decided what about it. What the exchange tells is not in it, nor who wants the symbol."""
 
     class Meta:
         ordering = ["exchange_id", "rank", "symbol"]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, Sum
+from simple_history.utils import bulk_update_with_history
 
 from exchanges import control
 from exchanges.events import SymbolInfo
@@ -201,10 +202,21 @@ def symbols_set_policy(*, ids: Sequence[int], policy: str, by: str) -> tuple[int
     """Decide about symbols, and tell the running connectors. Returns how many rows changed, and what the connectors answered."""
     rows = Symbol.objects.filter(pk__in=ids).exclude(policy=policy)
     exchange_ids = sorted(set(rows.values_list("exchange_id", flat=True)))
-    changed = rows.update(policy=Policy(policy))
+    decided = list(rows)
+    for row in decided:
+        row.policy = Policy(policy)
+    changed = _decide(decided, ["policy"])
     answer = pool_changed(exchange_ids=exchange_ids, by=by)
     log.info("%s set %d symbols to %s", by or "somebody", changed, policy)
     return changed, answer
+
+
+def _decide(rows: list[Symbol], fields: list[str]) -> int:
+    """Write what a person decided about symbols, with its line in the audit trail."""
+    if not rows:
+        return 0
+    changed: int = bulk_update_with_history(rows, Symbol, fields, batch_size=500)
+    return changed
 
 
 OTHER_WORLD = "The markets of a simulated exchange are of simulated coins, those of a real one of real coins."
@@ -218,7 +230,8 @@ def symbol_set_coin(*, symbol: Symbol, coin: Coin | None, by: str) -> None:
     if coin is not None and coin.simulated != symbol.exchange.is_sandbox:
         raise ValidationError({"coin": OTHER_WORLD})
     with transaction.atomic():
-        Symbol.objects.filter(pk=symbol.pk).update(coin=coin, coin_fixed=coin is not None)
+        symbol.coin, symbol.coin_fixed = coin, coin is not None
+        _decide([symbol], ["coin", "coin_fixed"])
         _name_coins(symbol.exchange)
         coins_update(simulated=symbol.exchange.is_sandbox)
     log.info("%s set the coin of %s on %s to %s", by or "somebody", symbol.symbol, symbol.exchange_id, coin or "that of its base asset")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
@@ -13,12 +14,14 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
 from django.views import View
+from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
+from exchanges import tokens
 from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.services import exchange_get
 from symbols import account
-from symbols.forms import KeyForm, PreferencesForm, UseForm
+from symbols.forms import KeyForm, PreferencesForm, TokenForm, UseForm
 
 MAY_STORE_KEYS = "exchanges.change_userexchange"
 
@@ -57,6 +60,7 @@ class Use:
 
 @method_decorator(permission_required("exchanges.view_preferences", raise_exception=True), name="dispatch")
 @method_decorator(sensitive_post_parameters(), name="dispatch")
+@method_decorator(never_cache, name="dispatch")
 class Settings(View):
     """What a user set. Each part of the page is a form of its own."""
 
@@ -65,7 +69,8 @@ class Settings(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         section = request.POST.get("section", "")
-        store = {"preferences": self.preferences, "exchanges": self.exchanges, "key": self.key, "forget": self.forget}.get(section)
+        parts = {"preferences": self.preferences, "exchanges": self.exchanges, "key": self.key, "forget": self.forget}
+        store = (parts | {"token": self.token, "revoke": self.revoke}).get(section)
         if store is None or not request.user.has_perm("exchanges.change_preferences"):
             return self.refused(request, "Nothing was changed: that part of the page is not yours to change.")
         if section in {"key", "forget"} and not request.user.has_perm(MAY_STORE_KEYS):
@@ -74,14 +79,19 @@ class Settings(View):
 
     def show(self, request: HttpRequest, user: Any, **parts: Any) -> HttpResponse:
         form = parts.pop("form", None) or PreferencesForm(instance=account.preferences_of(user))
+        token_form, new_token = parts.pop("token_form", None) or TokenForm(), parts.pop("new_token", "")
         uses = uses_of(user, **parts)
         context = {
             "form": form,
             "uses": uses,
             "has_own": any(use.own for use in uses),
             "may_store_keys": user.has_perm(MAY_STORE_KEYS),
+            "tokens": tokens.tokens_of(user),
+            "token_form": token_form,
+            "new_token": new_token,
+            "has_second_factor": is_mfa_enabled(user),
         }
-        invalid = form.is_bound or any(use.key_form.is_bound or use.form.is_bound for use in uses)
+        invalid = form.is_bound or token_form.is_bound or any(use.key_form.is_bound or use.form.is_bound for use in uses)
         return render(request, "symbols/settings.html", context, status=400 if invalid else 200)
 
     def refused(self, request: HttpRequest, why: str) -> HttpResponse:
@@ -126,6 +136,25 @@ class Settings(View):
         level = messages.SUCCESS if answer.ok else messages.WARNING
         messages.add_message(request, level, f"The key for {exchange.name} is stored, encrypted. {answer.message}")
         return redirect(f"{reverse('settings')}#{exchange.pk}")
+
+    def token(self, request: HttpRequest, user: User) -> HttpResponse:
+        """The new token is in this answer and nowhere else; a look back at the page does not bring it again."""
+        form = TokenForm(request.POST)
+        if not form.is_valid():
+            return self.show(request, user, token_form=form)
+        try:
+            token = tokens.token_create(user=user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error)
+            return self.show(request, user, token_form=form)
+        return self.show(request, user, new_token=token)
+
+    def revoke(self, request: HttpRequest, user: User) -> HttpResponse:
+        name = tokens.token_revoke(user=user, digest=request.POST.get("token", ""))
+        if name is None:
+            return self.refused(request, "There is no such token: it was revoked already, or has ended.")
+        messages.success(request, f"The token “{name}” works no more.")
+        return redirect(f"{reverse('settings')}#tokens")
 
     def forget(self, request: HttpRequest, user: User) -> HttpResponse:
         try:

@@ -30,9 +30,9 @@ os.environ.update(
     LOG_LEVEL="INFO",
     METRICS_TOKEN="",
     METRICS_LOOPBACK="false",
-    EXCHANGE_HOSTS="",
     OUTBOUND_NETWORKS="",
 )
+os.environ.setdefault("EXCHANGE_HOSTS", "")
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{_directory / 'livermore.sqlite3'}")
 
 from livermore.settings import *  # noqa: E402

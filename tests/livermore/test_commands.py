@@ -220,7 +220,8 @@ async def test_without_internet_it_says_so_and_when_it_tries_again(
     # .invalid is never resolved (RFC 2606): what a machine without internet says of any name.
     nowhere = {"rest_url": "https://api.binance.invalid", "websocket_url": "wss://stream.binance.invalid:9443"}
     await db(Exchange.objects.filter(pk="binance").update)(**nowhere)
-    async with program(process_environment, "runexchange", "binance", "--autostart", "binance") as one:
+    allowed = {**process_environment, "EXCHANGE_HOSTS": "binance=api.binance.invalid,binance=stream.binance.invalid"}
+    async with program(allowed, "runexchange", "binance", "--autostart", "binance") as one:
         said = await one.prints(r"binance: not connected: .*")
         reason = r"the host name cannot be resolved \(is this machine online\?\)"
         assert re.fullmatch(rf"binance: not connected: {reason}\. Next attempt in [1-9]\d* s\.", said)

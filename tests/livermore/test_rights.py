@@ -179,9 +179,15 @@ async def test_who_may_hear_the_feed(redis_url: str) -> None:
 
 WITHOUT_A_ROLE = {
     *(f"{method} password/" for method in ("GET", "POST")),
+    *(f"GET account/two-factor/{rest}" for rest in ("", "authenticate/", "recovery-codes/", "webauthn/")),
+    *(
+        f"{method} account/two-factor/{rest}"
+        for method in ("GET", "POST")
+        for rest in ("recovery-codes/download/", "totp/deactivate/", "authenticate/")
+    ),
     *(f"GET api/{rest}" for rest in ("", "docs/", "schema/")),
 }
-"""What somebody who is logged in may do without a role: change the own password, and read what the API is like."""
+"""What somebody who is logged in may do without a role: change the own password, set up a second factor, and read what the API is like."""
 
 CANARIES = ("CANARYCOIN", "canary-key", "canary-secret", "77.123456", "canary-mike")
 
