@@ -31,7 +31,7 @@ from livermore.db import db
 log = logging.getLogger(__name__)
 
 LOG_IN_AGAIN, FORBIDDEN, BAD_MESSAGE, TOO_SLOW = 4401, 4403, 4400, 4008
-TRY_LATER = 1013
+TRY_LATER = 4503
 """The database does not answer."""
 RIGHT = "alerts.view_alert"
 """What a user needs to hear the feed: every role has it."""

@@ -587,7 +587,7 @@ async def test_who_asks_while_the_database_is_away_is_told_to_come_back(trader: 
     async with opened(trader) as page:
         async with database_away("alerts_exchangesequence"):
             await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
-            assert await page.closed() == 1013
+            assert await page.closed() == 4503
         await page.socket.disconnect()
         assert hub()._sockets == set(), "the hub serves it no more"
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
@@ -601,11 +601,11 @@ async def test_who_connects_while_the_database_is_away_is_told_to_come_back(trad
         socket = WebsocketCommunicator(application, "/ws/feed/", headers=[*HEADERS, (b"cookie", cookie)])
         connected, _ = await socket.connect()
         assert connected
-        assert (await socket.receive_output())["code"] == 1013
+        assert (await socket.receive_output())["code"] == 4503
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_session_that_cannot_be_looked_at_is_not_believed(trader: User, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.05)
     async with opened(trader) as page, database_away("django_session"):
-        assert await page.closed() == 1013
+        assert await page.closed() == 4503
