@@ -81,6 +81,22 @@ async def test_what_is_committed_is_in_the_stream_and_marked_as_published(redis:
     assert all(before <= (alert.published_at or 0) <= services.now_ms() for alert in await everything())
 
 
+async def test_a_commit_tells_nobody_before_it_stands(redis: Redis) -> None:
+    """Only what is stored for good is published, by the publisher: a commit itself says nothing, in it or after it."""
+    messages = redis.pubsub()
+    await messages.psubscribe("*")
+    await messages.get_message(timeout=5.0)
+
+    await stored(0, 3)
+    await redis.publish("channel:done", "")
+
+    message = None
+    while message is None:
+        message = await messages.get_message(ignore_subscribe_messages=True, timeout=5.0)
+    assert message["channel"] == b"channel:done"
+    await messages.aclose()
+
+
 async def test_both_channels_hear_of_it_in_order(redis: Redis) -> None:
     messages = redis.pubsub()
     await messages.psubscribe("channel:*")

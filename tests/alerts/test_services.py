@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from alerts import services
 from alerts.models import Alert, AlertRule, ExchangeSequence
@@ -153,6 +153,33 @@ def test_one_alert_twice_in_a_batch_is_one_alert() -> None:
     begin()
 
     assert [alert.number for alert in commit(draft(0), draft(0), draft(1))] == [1, 2]
+
+
+def written_by_another_process(number: int, uid: str) -> Alert:
+    """An alert that this process has never heard of."""
+    alert = Alert.objects.get(number=1)
+    alert.pk, alert.number, alert.uid = None, number, uid
+    alert.save(force_insert=True)
+    ExchangeSequence.objects.filter(pk="coinbase").update(last_number=number)
+    return alert
+
+
+def test_what_another_process_stored_is_known_from_the_database() -> None:
+    begin()
+    commit(draft(0))
+    written_by_another_process(2, services._uid("coinbase", draft(1)))
+
+    assert commit(draft(0), draft(1)) == []
+    assert [alert.number for alert in commit(draft(1), draft(2))] == [3]
+
+
+def test_the_database_itself_refuses_an_alert_twice() -> None:
+    begin()
+    [first] = commit(draft(0))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        written_by_another_process(2, first.uid)
+    assert numbers() == [1]
 
 
 def test_an_error_leaves_neither_alerts_nor_checkpoints() -> None:

@@ -176,7 +176,8 @@ def i10_nothing_grows(run: Run) -> None:
             early, late = lived[10:20], lived[-10:]
             for what, most in (("descriptors", DESCRIPTORS), ("threads", THREADS)):
                 grown = mean(getattr(one, what) for _, one in late) - mean(getattr(one, what) for _, one in early)
-                assert grown <= most, told(run, f"{name} has {grown:.0f} more {what} than after its start")
+                has = f"; open at the end: {dict(run.open_files.get(name, {}))}" if what == "descriptors" else ""
+                assert grown <= most, told(run, f"{name} has {grown:.0f} more {what} than after its start{has}")
     most = max((number for _, number in run.connections), default=0)
     assert most <= DATABASE_CONNECTIONS, told(run, f"{most} connections to the database")
 

@@ -1,6 +1,7 @@
 """Runs of many seeds, one after the other, with a line for each and a sum at the end."""
 
 import argparse
+import json
 from pathlib import Path
 
 from django.core.management import call_command
@@ -38,6 +39,7 @@ async def runs(options: argparse.Namespace, directory: Path, postgres: Postgres 
             if problems:
                 failed += 1
                 print("\n".join(["  what befell it:", *(f"    {blow}" for blow in result.plan.blows)]))
+                (directory / f"seed-{seed}-{time}" / "figures.json").write_text(json.dumps(result.figures))
                 (directory / f"seed-{seed}-{time}").rename(directory / f"failed-{seed}-{time}")
                 print(f"  logs: {directory / f'failed-{seed}-{time}'}", flush=True)
     print(f"{options.seeds} seeds: {sums['kills']} kill -9 and {sums['blows']} other blows over {sums['candles']} candles; ", end="")

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -104,7 +106,7 @@ class Program:
         """Note a death nobody asked for, and start it again, as systemd does."""
         if self.wanted and not self.running:
             assert self.process is not None
-            self.deaths.append(f"{self.name} ended with {self.process.returncode}: {last_line(self.log)}")
+            self.deaths.append(f"{self.name} ended with {self.process.returncode}: {last_words(self.log)}")
             self.start()
 
     def figures(self) -> Figures:
@@ -131,7 +133,7 @@ class Server(Program):
 
     async def ready(self) -> None:
         async with asyncio.timeout(START_SECONDS):
-            while not await self.answers():
+            while not await self.answers():  # noqa: ASYNC110  (another process)
                 await asyncio.sleep(0.05)
 
     async def answers(self) -> bool:
@@ -220,6 +222,19 @@ class Postgres(Server):
         return f"postgres://livermore:{quote(self.password)}@127.0.0.1:{port or self.port}/livermore"
 
 
-def last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+def last_words(log: Path) -> str:
+    """The end of a log: the sentence of a command that did not start, however many lines it takes, else the last line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-12:] if line.strip()] if log.exists() else []
+    told = next((at for at, line in enumerate(lines) if line.startswith("CommandError: ")), len(lines) - 1)
+    return " ".join(lines[max(told, 0) :])
+
+
+def open_files(pid: int) -> Counter[str]:
+    """What a process has open, by kind and, for files, by name."""
+    found: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[re.sub(r":\[\d+\]$", "", os.readlink(entry))] += 1
+        except OSError:
+            continue
+    return found

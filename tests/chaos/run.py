@@ -30,7 +30,7 @@ from market_data.models import Checkpoint
 from tests import oracle
 from tests.chaos.pages import KINDS, Page
 from tests.chaos.plan import SPEED, Blow, Plan
-from tests.chaos.programs import Connector, Figures, Postgres, Program, Redis, Web
+from tests.chaos.programs import Connector, Figures, Postgres, Program, Redis, Web, open_files
 from tests.chaos.proxy import Proxy
 from tests.oracle import STEPS
 from tests.people import person
@@ -124,6 +124,7 @@ class Run:
     flaws: list[str] = field(default_factory=list)
     leaks: set[str] = field(default_factory=set)
     starts: dict[str, int] = field(default_factory=dict)
+    open_files: dict[str, Counter[str]] = field(default_factory=dict)
     ends: int = 0
     """Market time up to which alerts count."""
     failure: str = ""
@@ -510,6 +511,7 @@ class World:
 
     async def _collect(self) -> None:
         run = self.run
+        run.open_files = {name: open_files(self.programs[name].pid) for name in ("connector", "web")}
         run.alerts = await db(lambda: list(Alert.objects.order_by("exchange_id", "number")))()
         run.checkpoints = await self.checkpoints()
         async with aclosing(self._connect()) as client:

@@ -495,3 +495,17 @@ async def test_a_price_is_put_out_at_most_four_times_a_second(redis_url: str) ->
             "type", "exchange_id", "symbol", "t", "price", "received", "volume_24h", "quote_volume_24h", "change_24h", "bid", "ask",
         }  # fmt: skip
         assert 0 < await world.redis.ttl(keys.ticker(BINANCE_ID, "BTCUSDT")) <= 60
+
+
+@pytest.mark.parametrize("venue", [BINANCE, COINBASE], ids=lambda venue: venue.id)
+async def test_it_listens_before_the_history_is_fetched(redis_url: str, venue: Any) -> None:
+    """So that no candle can close between the two."""
+    async with simulated([venue]) as world:
+        connector = await world.connector(venue.id)
+        slow = world.sandbox.faults.set("rest-slow", seconds=0.5)
+        world.running[venue.id] = asyncio.create_task(connector.run())
+        await until(lambda: any(link.wanted for link in connector._engine.links), "a subscription", world.nudge)
+        await until(lambda: connector._engine.heard, "the first frames", world.nudge)
+        assert not any(watched.loaded for watched in connector.watched.values()), "by then no history can have come"
+        world.sandbox.faults.clear(id=slow.id)
+        await world.settled()
