@@ -21,8 +21,8 @@ IN_TESTS = env DJANGO_SETTINGS_MODULE=tests.settings
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-run: ## install what is needed and run everything over a simulated market (PORT=8000)
-	@$(WITH_PYTHON) exec "$$python" bootstrap.py run --port "$(PORT)"
+run: ## install what is needed and run everything over a simulated market (PORT=8000; ARGS="--exchanges 10 --symbols 100")
+	@$(WITH_PYTHON) exec "$$python" bootstrap.py run --port "$(PORT)" $(ARGS)
 
 test: dev ## run the tests (ARGS="-k name"; DATABASE_URL=postgres://… for PostgreSQL)
 	@$(DEV)/python -m pytest $(ARGS)

@@ -8,8 +8,10 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -19,6 +21,8 @@ from django.db import DatabaseError
 
 from exchanges.models import Exchange, UserExchange
 from exchanges.sandbox.accounts import demo_credentials
+from exchanges.sandbox.venues import BINANCE_US, MOST, Venue, first_venues
+from exchanges.seeds import ROWS, SANDBOX
 from livermore import embedded
 from livermore.supervisor import Child, Say, Supervisor
 
@@ -37,9 +41,10 @@ class CannotStartError(Exception):
     """The demo cannot start. The text says why, and what to do."""
 
 
-def run(*, host: str, port: int, speed: int, installed_in: float, say: Say) -> None:
+def run(*, host: str, port: int, speed: int, exchanges: int, symbols: int | None, installed_in: float, say: Say) -> None:
     """Prepare the database, start everything, say where it is, and keep it up until a signal ends it.
 
+    ``exchanges``: how many simulated ones; ``symbols``: how many coins each lists and has watched, None for the usual ones.
     Raises CannotStartError where that is not possible.
     """
     began = time.monotonic()
@@ -53,10 +58,11 @@ def run(*, host: str, port: int, speed: int, installed_in: float, say: Say) -> N
         login = first_login(settings.DATA_DIR / "demo-login.txt")
         lend_simulated_keys()
         websocket_port, rest_port = _free_ports(SANDBOX_PORTS)
-        point_simulated_exchanges(websocket_port, rest_port)
+        names = simulated_exchanges(exchanges, symbols)
+        point_simulated_exchanges(names, websocket_port, rest_port)
         os.environ.setdefault("MARKET_CAP_URL", f"http://127.0.0.1:{rest_port}/coingecko")  # for the children: the sandbox tells them
         supervisor = Supervisor(
-            children(host=host, port=port, speed=speed, websocket_port=websocket_port, rest_port=rest_port),
+            children(host=host, port=port, speed=speed, websocket_port=websocket_port, rest_port=rest_port, names=names, symbols=symbols),
             directory=settings.BASE_DIR,
             log_dir=settings.DATA_DIR / "log",
             say=say,
@@ -64,27 +70,70 @@ def run(*, host: str, port: int, speed: int, installed_in: float, say: Say) -> N
 
         async def announce_when_ready() -> None:
             await _answers(f"{page}healthz")
-            say(_welcome(page, login, installed_in, time.monotonic() - began))
+            say(_welcome(page, login, installed_in, time.monotonic() - began, len(names)))
 
         asyncio.run(supervisor.run(announce_when_ready))
     say("Stopped.")
 
 
-def children(*, host: str, port: int, speed: int, websocket_port: int, rest_port: int) -> list[Child]:
+def children(
+    *,
+    host: str,
+    port: int,
+    speed: int,
+    websocket_port: int,
+    rest_port: int,
+    names: Sequence[str] = SIMULATED,
+    symbols: int | None = None,
+) -> list[Child]:
     """The processes of a running Livermore, with the sandbox beside them."""
+    size = [] if tuple(names) == SIMULATED else [word for name in names for word in ("--venue", name)]
+    if symbols is not None:
+        size += ["--symbols", str(symbols)]
     ports = ("--ws-port", str(websocket_port), "--rest-port", str(rest_port))
     state = str(settings.DATA_DIR / "sandbox.json")
-    autostart = [word for exchange_id in SIMULATED for word in ("--autostart", exchange_id)]
+    autostart = [word for exchange_id in names for word in ("--autostart", exchange_id)]
     return [
-        Child("runsandbox", ("manage.py", "runsandbox", *ports, "--state", state, "--speed", str(speed), "--rest-limit", "0")),
+        Child("runsandbox", ("manage.py", "runsandbox", *ports, "--state", state, "--speed", str(speed), "--rest-limit", "0", *size)),
         Child("runexchange", ("manage.py", "runexchange", *autostart)),
         Child("web", ("-m", "daphne", *SNAPSHOTS, "-b", host, "-p", str(port), "livermore.asgi:application")),
     ]
 
 
-def point_simulated_exchanges(websocket_port: int, rest_port: int) -> None:
+def simulated_exchanges(exchanges: int, symbols: int | None) -> list[str]:
+    """Have rows of so many simulated exchanges, active, and watching so many symbols if that is given; returns their names.
+
+    Those of an earlier start with more are switched off.
+    """
+    venues = first_venues(exchanges)
+    for venue in venues:
+        if venue.id not in ROWS:
+            Exchange.objects.get_or_create(id=venue.id, defaults=_row(venue))
+    names = [venue.id for venue in venues]
+    more = Exchange.objects.filter(pk__in=[venue.id for venue in first_venues(MOST)], is_sandbox=True).exclude(pk__in=ROWS)
+    more.filter(pk__in=names).update(active=True)
+    more.exclude(pk__in=names).update(active=False)
+    if symbols is not None:
+        Exchange.objects.filter(pk__in=names, is_sandbox=True).update(top_n=symbols)
+    return names
+
+
+def _row(venue: Venue) -> dict[str, Any]:
+    """The row of a simulated exchange that is not seeded. Where it is served is filled in at each start."""
+    return {
+        **SANDBOX,
+        "name": "Binance.US Sandbox" if venue is BINANCE_US else venue.id.replace("-", " ").title(),
+        "adapter": venue.protocol,
+        "websocket_url": f"ws://127.0.0.1/{venue.id}",
+        "rest_url": f"http://127.0.0.1/{venue.id}",
+        "maker_fee": Decimal("0.001"),
+        "taker_fee": Decimal("0.002"),
+    }
+
+
+def point_simulated_exchanges(names: Sequence[str], websocket_port: int, rest_port: int) -> None:
     """Let the rows of the simulated exchanges name the ports of this start."""
-    for exchange_id in SIMULATED:
+    for exchange_id in names:
         Exchange.objects.filter(pk=exchange_id, is_sandbox=True).update(
             websocket_url=f"ws://127.0.0.1:{websocket_port}/{exchange_id}", rest_url=f"http://127.0.0.1:{rest_port}/{exchange_id}"
         )
@@ -139,12 +188,13 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-def _welcome(page: str, login: str, installed_in: float, started_in: float) -> str:
+def _welcome(page: str, login: str, installed_in: float, started_in: float, exchanges: int) -> str:
     installed = f"installed in {installed_in:.0f} s, " if installed_in >= 1 else ""
+    running = "The simulated Coinbase and Binance" if exchanges == len(SIMULATED) else f"{exchanges} simulated exchanges"
     return (
         f"\nLivermore is at {page} ({installed}started in {started_in:.0f} s)\n"
         f"  {login}\n"
-        "  The simulated Coinbase and Binance are running; the real exchanges are listed, and idle.\n"
+        f"  {running} are running; the real exchanges are listed, and idle.\n"
         f"  Ctrl-C stops everything. Logs are in {settings.DATA_DIR / 'log'}\n"
     )
 

@@ -44,7 +44,7 @@ def sandbox_ports() -> tuple[int, int]:
     person(demo.ADMIN, superuser=True)  # as `make run` makes one
     with create_server(("127.0.0.1", 0)) as one, create_server(("127.0.0.1", 0)) as other:
         ports = one.getsockname()[1], other.getsockname()[1]
-    demo.point_simulated_exchanges(*ports)
+    demo.point_simulated_exchanges(demo.SIMULATED, *ports)
     return ports
 
 

@@ -43,9 +43,39 @@ KNOWN = {venue.id: venue for venue in (COINBASE, BINANCE, BINANCE_US)}
 DEFAULT = (COINBASE, BINANCE)
 
 
+MOST = 10
+"""Simulated exchanges at once."""
+_PROTOCOLS = (("coinbase", "USD"), ("binance", "USDT"))
+
+
+def first_venues(count: int) -> tuple[Venue, ...]:
+    """So many simulated exchanges, 1 to ``MOST``: the known ones, then others by number. Raises ValueError outside that range."""
+    if not 1 <= count <= MOST:
+        raise ValueError(f"there are 1 to {MOST} simulated exchanges, not {count}")
+    return tuple(_ALL.values())[:count]
+
+
+def _numbered(number: int) -> Venue:
+    """One of its own basis, lag and volume, in turns with either protocol."""
+    protocol, quote = _PROTOCOLS[number % 2]
+    return Venue(
+        f"sandbox-{number}",
+        protocol,
+        quote,
+        basis_bps=(number * 7) % 31 - 15.0,
+        swing_bps=2.0 * number,
+        lag_ms=3_000 * number,
+        volume_share=round(3.0 / number, 2),
+    )
+
+
+_ALL = {**KNOWN, **{venue.id: venue for venue in map(_numbered, range(len(KNOWN) + 1, MOST + 1))}}
+NAMES = tuple(_ALL)
+
+
 def venue_named(name: str) -> Venue:
     """The prepared venue of that id. Raises LookupError that lists the known ones."""
     try:
-        return KNOWN[name]
+        return _ALL[name]
     except KeyError:
-        raise LookupError(f"unknown simulated exchange {name!r}; known: {', '.join(sorted(KNOWN))}") from None
+        raise LookupError(f"unknown simulated exchange {name!r}; known: {', '.join(sorted(_ALL))}") from None

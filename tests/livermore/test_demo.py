@@ -66,12 +66,43 @@ def test_an_ordinary_user_of_the_admins_name_keeps_it(tmp_path: Path) -> None:
 def test_only_the_simulated_exchanges_are_pointed_at_the_sandbox() -> None:
     seeds.restore()
     before = dict(Exchange.objects.filter(is_sandbox=False).values_list("pk", "websocket_url"))
-    demo.point_simulated_exchanges(1111, 2222)
+    demo.point_simulated_exchanges(demo.SIMULATED, 1111, 2222)
     assert list(Exchange.objects.filter(is_sandbox=True).order_by("pk").values_list("pk", "websocket_url", "rest_url")) == [
         ("binance-sandbox", "ws://127.0.0.1:1111/binance-sandbox", "http://127.0.0.1:2222/binance-sandbox"),
         ("coinbase-sandbox", "ws://127.0.0.1:1111/coinbase-sandbox", "http://127.0.0.1:2222/coinbase-sandbox"),
     ]
     assert dict(Exchange.objects.filter(is_sandbox=False).values_list("pk", "websocket_url")) == before
+
+
+@pytest.mark.django_db
+def test_more_simulated_exchanges_get_rows_and_fewer_switch_them_off() -> None:
+    seeds.restore()
+    Exchange.objects.filter(pk="binance-sandbox").update(top_n=5)
+    names = demo.simulated_exchanges(4, None)
+    assert names == ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox", "sandbox-4"]
+    added = Exchange.objects.get(pk="sandbox-4")
+    assert (added.name, added.adapter, added.is_sandbox, added.active, added.top_n) == ("Sandbox 4", "coinbase", True, True, 20)
+    assert Exchange.objects.get(pk="binance-us-sandbox").name == "Binance.US Sandbox"
+    demo.point_simulated_exchanges(names, 1111, 2222)
+    for row in Exchange.objects.filter(pk__in=names):
+        row.full_clean()
+
+    assert demo.simulated_exchanges(3, 700) == names[:3]
+    tops = Exchange.objects.filter(is_sandbox=True).order_by("pk").values_list("pk", "active", "top_n")
+    assert list(tops) == [
+        ("binance-sandbox", True, 700),
+        ("binance-us-sandbox", True, 700),
+        ("coinbase-sandbox", True, 700),
+        ("sandbox-4", False, 20),
+    ]
+    assert list(Exchange.objects.filter(is_sandbox=False, active=False)) == []
+
+
+def test_more_exchanges_and_symbols_reach_the_sandbox_and_the_connectors() -> None:
+    names = ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox"]
+    sandbox, connectors, _ = demo.children(host="127.0.0.1", port=8000, speed=60, websocket_port=1, rest_port=2, names=names, symbols=100)
+    assert sandbox.command[-8:] == (*(word for name in names for word in ("--venue", name)), "--symbols", "100")
+    assert connectors.command[2:] == tuple(word for name in names for word in ("--autostart", name))
 
 
 def test_it_runs_the_sandbox_the_connectors_and_the_pages(settings: object) -> None:
@@ -133,6 +164,8 @@ def test_outside_the_demos_configuration_it_does_not_run(settings: object) -> No
         (["--port", "70000"], "'70000' is not a whole number from 1 to 65535"),
         (["--port", "http"], "'http' is not a whole number from 1 to 65535"),
         (["--speed", "0"], "'0' is not a whole number from 1 to 1000"),
+        (["--exchanges", "11"], "'11' is not a whole number from 2 to 10"),
+        (["--symbols", "1001"], "'1001' is not a whole number from 1 to 1000"),
     ],
 )
 def test_arguments_it_cannot_use_are_said_to_be_so(arguments: list[str], reason: str) -> None:

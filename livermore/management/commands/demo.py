@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from exchanges.sandbox.venues import MOST
 from livermore import demo
 from livermore.configuration import is_loopback
 
@@ -17,6 +18,12 @@ class Command(BaseCommand):
         parser.add_argument("--host", type=_loopback, default="127.0.0.1", help="where the pages are served (default: %(default)s)")
         parser.add_argument("--port", type=_within(1, 65535), default=8000, help="and on which port (default: %(default)s)")
         parser.add_argument("--speed", type=_within(1, 1000), default=60, help="market minutes a minute (default: %(default)s)")
+        parser.add_argument(
+            "--exchanges", type=_within(2, MOST), default=2, help=f"simulated exchanges, up to {MOST} (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--symbols", type=_within(1, 1000), help="coins each of them lists, and symbols of it that are watched (default: 24 and 20)"
+        )
         parser.add_argument("--installed-in", type=float, default=0, help="seconds that the installation took, to be told")
 
     def handle(self, **options: Any) -> None:
@@ -25,6 +32,8 @@ class Command(BaseCommand):
                 host=options["host"],
                 port=options["port"],
                 speed=options["speed"],
+                exchanges=options["exchanges"],
+                symbols=options["symbols"],
                 installed_in=options["installed_in"],
                 say=self._say,
             )

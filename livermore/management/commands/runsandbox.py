@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from exchanges.sandbox.clock import SandboxError
 from exchanges.sandbox.faults import KINDS
 from exchanges.sandbox.running import run
-from exchanges.sandbox.venues import DEFAULT, KNOWN
+from exchanges.sandbox.venues import DEFAULT, NAMES
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         add("--rest-port", type=int, default=8792, help="port of REST and /control (default 8792; 0 picks a free one)")
         add("--state", type=Path, default=state, help=f"file that keeps market time over restarts (default {state})")
         add("--symbols", type=int, default=24, help="coins a venue lists, 1 to 1000 (default 24)")
-        add("--venue", action="append", choices=sorted(KNOWN), help=f"repeatable (default {venues})")
+        add("--venue", action="append", choices=NAMES, help=f"repeatable (default {venues})")
         add(
             "--rest-limit",
             type=int,

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 from exchanges.sandbox.clock import ManualClock, RunningClock, SandboxError
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE as BINANCE_VENUE
-from exchanges.sandbox.venues import BINANCE_US, DEFAULT, venue_named
+from exchanges.sandbox.venues import BINANCE_US, DEFAULT, first_venues, venue_named
 from exchanges.sandbox.venues import COINBASE as COINBASE_VENUE
 from tests.exchanges.sandbox.conftest import BINANCE, COINBASE, START, serving
 
@@ -100,6 +100,21 @@ def test_a_prepared_venue_is_found_by_its_name() -> None:
     assert venue_named("binance-us-sandbox") is BINANCE_US
     with pytest.raises(LookupError, match="known: binance-sandbox, binance-us-sandbox, coinbase-sandbox"):
         venue_named("kraken-sandbox")
+
+
+def test_up_to_ten_venues_of_either_protocol_can_be_served_each_with_prices_of_its_own() -> None:
+    venues = first_venues(10)
+    assert [venue.id for venue in venues[:4]] == ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox", "sandbox-4"]
+    sandbox = Sandbox(venues, clock=ManualClock(START))
+    prices = {
+        venue.id: sandbox.market.last_price(
+            sandbox.exchanges[venue.id].listings[f"BTC{'-USD' if venue.protocol == 'coinbase' else 'USDT'}"], START
+        )
+        for venue in venues
+    }
+    assert len(set(prices.values())) == 10
+    with pytest.raises(ValueError, match="there are 1 to 10 simulated exchanges, not 11"):
+        first_venues(11)
 
 
 async def test_at_a_thousand_times_real_speed_every_close_of_every_symbol_comes_in_order_and_once() -> None:
