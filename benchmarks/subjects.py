@@ -18,6 +18,7 @@ _MODULES = {
     "commit": "benchmarks.commit",
     "fanout": "benchmarks.fanout",
     "card": "benchmarks.card",
+    "screen": "benchmarks.screen",
     "footprint": "benchmarks.footprint",
 }
 

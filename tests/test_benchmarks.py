@@ -16,6 +16,7 @@ from benchmarks.rows import Row, at_least, at_most, at_most_times, compared, sin
 from benchmarks.timing import TINY, Spread, compare
 from exchanges.adapters import binance, coinbase
 from exchanges.events import Candle, Sequence, Ticker
+from tests.conftest import NO_CHROMIUM, find_chromium
 
 PROJECT = Path(__file__).resolve().parents[1]
 RATIOS = {
@@ -26,6 +27,7 @@ RATIOS = {
     "commit": {"the same rows by executemany"},
     "fanout": {"websockets' broadcast()", "the Channels tutorial"},
     "card": {"the alert through Redis to websockets' broadcast()"},
+    "screen": {"the same page at rest"},
     "footprint": {"django.setup(), the same applications", "hello, world on daphne, the same applications"},
 }
 """What each subject is measured against wherever it runs. The peers of .venv-bench are left out here: they are 700 MB."""
@@ -50,6 +52,8 @@ def found() -> Found:
 
 @pytest.mark.parametrize("name", subjects.names())
 def test_a_subject_has_figures_and_their_ratio_to_each_thing_it_is_measured_against(found: Found, name: str):
+    if name == "screen" and find_chromium() is None:
+        pytest.skip(NO_CHROMIUM)
     measured = {row["against"] for row in found[name] if row["ratio"] is not None}
     assert measured >= RATIOS[name]
     for row in found[name]:

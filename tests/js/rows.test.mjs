@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ALL_ROWS, order, stateOf, windowOf } from "../../livermore/static/livermore/js/rows.js";
+import { ALL_ROWS, follows, order, stateOf, windowOf } from "../../livermore/static/livermore/js/rows.js";
 import { rowKey } from "../../livermore/static/livermore/js/state.js";
 
 const CARDS = [
@@ -25,6 +25,15 @@ function shown(view) {
   const standard = { query: "", exchanges: new Set(), mine: false, pins: new Set(), sort: { by: "rank", descending: false } };
   return order(STATE, { ...standard, ...view }).map((key) => key.split("|")[1]);
 }
+
+test("an order by name or rank stands still by itself; one by what moves, or of a stage or state, does not", () => {
+  const view = (by, query = "") => ({ query, sort: { by, descending: false } });
+  for (const by of ["rank", "symbol", "exchange"]) assert.equal(follows(view(by)), false);
+  for (const by of ["price", "change", "volume", "state", "5m", "1d"]) assert.equal(follows(view(by)), true);
+  assert.equal(follows(view("rank", "btc coinbase")), false);
+  assert.equal(follows(view("rank", "btc Oversold")), true);
+  assert.equal(follows(view("rank", "stale")), true);
+});
 
 test("rows come by rank, and those without one last", () => {
   assert.deepEqual(shown({}), ["BTC-USD", "BTC/USD", "ETH-USD", "NEW-USD"]);

@@ -1,5 +1,7 @@
 // A few lines over the DOM. Text from outside only ever goes in as text.
 
+import { rising } from "./rising.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -16,20 +18,25 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A symbol of templates/icons.html. @param {string} name */
+/**
+ * A symbol of templates/icons.html, its shapes copied: a `use` would keep a tree of its own, which costs a matrix of hundreds half its frame.
+ * @param {string} name
+ */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `#${name}`);
-  svg.append(use);
+  setIcon(svg, name);
   return svg;
 }
 
-/** Point an icon at another symbol. @param {Element} svg @param {string} name */
+/** Make an icon show another symbol. @param {Element} svg @param {string} name */
 export function setIcon(svg, name) {
-  set(svg.firstChild, "href", `#${name}`);
+  if (svg.dataset.icon === name) return;
+  svg.dataset.icon = name;
+  const symbol = byId(name);
+  svg.setAttribute("viewBox", symbol.getAttribute("viewBox"));
+  svg.replaceChildren(...symbol.cloneNode(true).children);
 }
 
 /** Write only what differs: an unchanged page costs no layout. @param {Node} node @param {string} text */
@@ -51,16 +58,19 @@ export function set(element, name, value) {
 }
 
 /**
- * Make ``parent``'s children those given, in that order, moving as few as possible.
+ * Make ``parent``'s children those given, in that order, moving as few as possible: what is moved is styled and laid out anew.
  * @param {Element} parent @param {Element[]} wanted
  */
 export function arrange(parent, wanted) {
   const keep = new Set(wanted);
   for (const child of [...parent.children]) if (!keep.has(child)) child.remove();
-  let at = parent.firstElementChild;
-  for (const element of wanted) {
-    if (element === at) at = at.nextElementSibling;
-    else parent.insertBefore(element, at);
+  const places = new Map([...parent.children].map((child, place) => [child, place]));
+  const staying = rising(wanted.map((element) => places.get(element)));
+  let next = null;
+  for (let index = wanted.length - 1; index >= 0; index -= 1) {
+    const element = wanted[index];
+    if (!staying.has(index)) parent.insertBefore(element, next);
+    next = element;
   }
 }
 

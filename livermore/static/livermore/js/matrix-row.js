@@ -7,6 +7,8 @@ import { STATES, TIMEFRAMES, stageName, stateName } from "./stages.js";
 export const FLASH = 300;
 /** A stale row tells how old its price is; where prices come and candles do not, that would say nothing. */
 const WORTH_TELLING = 10_000;
+/** Signs that fit into the narrowest cell of each kind. */
+const LONG = { price: 11, change: 9, stage: 4 };
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Show once that a value has changed. @param {Element} element @param {"up" | "down" | "news"} kind */
@@ -89,11 +91,17 @@ export function paintState(entry, now) {
   setText(entry.stateWord, name === "stale" && quiet >= WORTH_TELLING ? `${name} ${duration(quiet)}` : name);
 }
 
+/** @param {Element} element @param {string} text @param {number} longest that fits */
+function write(element, text, longest) {
+  setText(element, text);
+  set(element, "data-long", text.length > longest || null);
+}
+
 function paintMarket(entry, row, before) {
-  setText(entry.price, price(row.price, row.decimals));
+  write(entry.price, price(row.price, row.decimals), LONG.price);
   if (before && before.price !== null && row.price !== before.price) flash(entry.price, row.price > before.price ? "up" : "down");
   const { change_24h: change } = row;
-  setText(entry.change, percent(change));
+  write(entry.change, percent(change), LONG.change);
   set(entry.change, "data-direction", change > 0 ? "up" : change < 0 ? "down" : null);
   setText(entry.volume, compact(row.quote_volume_24h));
 }
@@ -108,6 +116,7 @@ function paintStage(stage, reading, before) {
   const [whole, fraction = ""] = macdv(reading?.macdv).split(".");
   setText(stage.whole, whole);
   setText(stage.fraction, fraction && `.${fraction}`);
+  set(stage.cell, "data-long", whole.length > LONG.stage || null);
   set(stage.cell, "data-unseeded", reading && !reading.seeded);
   if (before && reading && reading.t !== before.t) flash(stage.cell, "news");
 }

@@ -2,7 +2,7 @@
 import { arrange, h, set } from "./dom.js";
 import { createDetail, fillDetail } from "./matrix-detail.js";
 import { createRow, hint, paintRow, paintState } from "./matrix-row.js";
-import { order, windowOf } from "./rows.js";
+import { follows, order, windowOf } from "./rows.js";
 import { TIMEFRAMES } from "./stages.js";
 
 const COLUMNS = [
@@ -43,6 +43,14 @@ export class Matrix {
     this.detail = createDetail();
     this.openHeight = 0;
     this.rowHeight = 0;
+    /** The part of ``keys`` that is in the page. */
+    this.from = 0;
+    this.to = 0;
+    /** Whether an order was held back. */
+    this.owed = false;
+    /** What of the scroller is in sight, as it was told: asking for it while a frame is drawn has the page laid out twice. */
+    this.top = 0;
+    this.height = 0;
     this.buildHead();
     this.listen();
   }
@@ -62,14 +70,22 @@ export class Matrix {
   }
 
   listen() {
-    this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.render()), { passive: true });
+    this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.rows.addEventListener("click", (event) => this.clicked(event.target));
     this.rows.addEventListener("pointerover", (event) => this.explain(event.target.closest(".cell")));
     this.scroller.addEventListener("pointerleave", () => this.reorder());
     new ResizeObserver(() => {
+      this.top = this.scroller.scrollTop;
+      this.height = this.scroller.clientHeight;
       this.measure();
       this.render();
     }).observe(this.scroller);
+  }
+
+  /** Comes once a frame, before it is drawn. */
+  scrolled() {
+    this.top = this.scroller.scrollTop;
+    this.render(false);
   }
 
   /** First click the natural direction, second the other, third back to the standard order. @param {string} by */
@@ -109,7 +125,8 @@ export class Matrix {
 
   /** @param {boolean} [asked] the reader did it: also where rows are held */
   reorder(asked = false) {
-    if (!asked && this.held && this.keys.every((key) => this.state.rows.has(key))) return;
+    this.owed = !asked && this.held && this.keys.every((key) => this.state.rows.has(key));
+    if (this.owed) return;
     this.keys = order(this.state, this.view);
     if (this.open && !this.keys.includes(this.open)) this.close();
     for (const [by, cell] of this.sorters) {
@@ -117,7 +134,7 @@ export class Matrix {
       set(cell, "aria-sort", sort.by === by ? (sort.descending ? "descending" : "ascending") : null);
     }
     set(this.table, "aria-rowcount", this.keys.length + 1);
-    if (asked) this.scroller.scrollTop = 0;
+    if (asked) this.scroller.scrollTop = this.top = 0;
     this.render();
   }
 
@@ -140,21 +157,24 @@ export class Matrix {
     this.render();
   }
 
-  render() {
+  /** @param {boolean} [all] false: rows that are in the page already stay as they are, only others come into sight */
+  render(all = true) {
     if (!this.state.loaded) return;
     const { from, to, before, after } = windowOf({
       count: this.keys.length,
       rowHeight: this.rowHeight,
-      top: this.scroller.scrollTop,
-      height: this.scroller.clientHeight,
+      top: this.top,
+      height: this.height,
       openAt: this.open ? this.keys.indexOf(this.open) : -1,
       openHeight: this.openHeight,
     });
+    if (!all && from === this.from && to === this.to) return;
+    Object.assign(this, { from, to });
     const keys = this.keys.slice(from, this.rowHeight ? to : 50);
     this.recycle(new Set(keys));
     const elements = [];
     for (const [index, key] of keys.entries()) {
-      const { element } = this.paint(key);
+      const { element } = (!all && this.entries.get(key)) || this.paint(key);
       set(element, "aria-rowindex", from + index + 2);
       elements.push(element);
       if (key === this.open) elements.push(this.detail.element);
@@ -199,7 +219,7 @@ export class Matrix {
 
   /** Once a second: orders that follow moving values, and ages. */
   tick() {
-    this.reorder();
+    if (this.owed || follows(this.view)) this.reorder();
     for (const entry of this.entries.values()) paintState(entry, this.now());
   }
 
@@ -229,6 +249,7 @@ export class Matrix {
     const { scrollTop, clientHeight } = this.scroller;
     if (top < scrollTop) this.scroller.scrollTop = top;
     else if (top + head + this.rowHeight > scrollTop + clientHeight) this.scroller.scrollTop = top + head + this.rowHeight - clientHeight;
+    this.top = this.scroller.scrollTop;
     this.render();
   }
 

@@ -46,7 +46,7 @@ export const SORTABLE = Object.keys(VALUES);
  * @param {import("./state.js").State} state @param {View} view @returns {string[]}
  */
 export function order(state, { query, exchanges, mine, pins, sort }) {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(query);
   const value = VALUES[sort.by] ?? VALUES.rank;
   const found = [];
   for (const row of state.rows.values()) {
@@ -60,6 +60,16 @@ export function order(state, { query, exchanges, mine, pins, sort }) {
   const turn = sort.descending ? -1 : 1;
   found.sort((a, b) => b.pinned - a.pinned || compare(a.value, b.value, turn) || a.rank - b.rank || (a.key < b.key ? -1 : 1));
   return found.map((entry) => entry.key);
+}
+
+/** Whether the order, or what is in it, follows values that move by themselves. @param {View} view @returns {boolean} */
+export function follows({ query, sort }) {
+  if (!["rank", "symbol", "exchange"].includes(sort.by)) return true;
+  return wordsOf(query).some((word) => Object.hasOwn(STAGES, word) || Object.hasOwn(STATES, word));
+}
+
+function wordsOf(query) {
+  return query.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
 function compare(a, b, turn) {
