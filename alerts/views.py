@@ -1,11 +1,14 @@
 """The pages a person opens."""
 
+import json
+
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from alerts.models import Alert
 from alerts.snapshot import decimals
+from exchanges.models import Exchange
 from symbols.models import Symbol
 
 
@@ -28,5 +31,10 @@ def alert_page(request: HttpRequest, uid: str) -> HttpResponse:
     if alert is None:
         raise Http404("There is no such alert.")
     listed = Symbol.objects.filter(exchange=alert.exchange_id, symbol=alert.symbol).first()
-    context = {"alert": alert, "exchange": alert.exchange, "decimals": decimals(listed.price_increment, listed.price) if listed else None}
+    context = {
+        "alert": alert,
+        "exchange": alert.exchange,
+        "decimals": decimals(listed.price_increment, listed.price) if listed else None,
+        "names": json.dumps(dict(Exchange.objects.values_list("pk", "name"))),
+    }
     return render(request, "alerts/alert.html", context)

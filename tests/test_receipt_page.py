@@ -44,6 +44,8 @@ async def test_a_trader_asks_an_alert_why(operator: User, chromium: str, valkey:
             await page.wait_for_url(f"**/alerts/{str(uid).replace('|', '%7C')}/")
             await page.locator(".times [data-step=published] .lapse").wait_for(timeout=PATIENCE)
             assert "there before" in await page.locator(".times [data-step=shown]").inner_text()
+            own = "Coinbase Sandbox" if str(uid).startswith("coinbase") else "Binance Sandbox"
+            assert own not in await page.locator("#alert .elsewhere .name").all_inner_texts(), "a price there is not one of its own"
 
             await page.locator(".alert-actions a").first.click()
             await page.wait_for_url("**&candle=*")

@@ -1,5 +1,7 @@
 """The receipt: what an alert was decided from stays as it was, and each step of its way has its time."""
 
+import json
+
 import pytest
 
 from alerts import services
@@ -148,3 +150,4 @@ def test_the_page_of_an_alert_names_it():
     page = browser("viewer").get(f"/alerts/{stored().uid}/")
     assert "<title>BTC-USD 5m · Coinbase Advanced Trade · Livermore</title>" in page.text
     assert page.context["alert"].symbol == "BTC-USD"
+    assert json.loads(page.context["names"])["binance"] == "Binance", "for the price there"

@@ -6,14 +6,16 @@ import { alertDetails, createAlert, paintAge } from "./feed-item.js";
 import { alertUrl } from "./links.js";
 
 const page = document.body.dataset;
+/** @type {Record<string, string>} exchange_id -> its name: an alert also tells prices of others */
+const names = JSON.parse(page.names);
 
 async function show() {
   const box = byId("alert");
   try {
     const alert = await read(alertUrl(page.uid));
     const entry = createAlert(alert, {
-      cardOf: () => ({ name: page.name, simulated: page.simulated === "yes" }),
-      decimalsOf: () => (page.decimals === "" ? null : Number(page.decimals)),
+      cardOf: (id) => ({ name: names[id] ?? id, simulated: id === page.exchange && page.simulated === "yes" }),
+      decimalsOf: (id) => (id !== page.exchange || page.decimals === "" ? null : Number(page.decimals)),
       now: now(),
     });
     // Nothing to open: all of it is there.
