@@ -10,6 +10,7 @@ from typing import Any
 ALL_TIMEFRAMES = ["5m", "15m", "1h", "4h", "1d"]
 COINBASE_PAGE = "https://www.coinbase.com/advanced-trade/spot/{base}-{quote}"
 BINANCE_PAGE = "https://www.binance.com/en/trade/{base}_{quote}?type=spot"
+KRAKEN_PAGE = "https://pro.kraken.com/app/trade/{base_lower}-{quote_lower}"
 SANDBOX: dict[str, Any] = {
     "limits": {"rest_weight_per_minute": 60_000, "rest_burst": 1_000},
     "timeframes": ALL_TIMEFRAMES,
@@ -70,7 +71,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "maker_fee": Decimal("0.0025"),
         "taker_fee": Decimal("0.004"),
         "timeframes": ALL_TIMEFRAMES,
-        "trade_url_template": "https://pro.kraken.com/app/trade/{base_lower}-{quote_lower}",
+        "trade_url_template": KRAKEN_PAGE,
         "top_n": 50,
     },
     "coinbase-sandbox": {
@@ -91,6 +92,16 @@ ROWS: dict[str, dict[str, Any]] = {
         "maker_fee": Decimal("0.001"),
         "taker_fee": Decimal("0.001"),
         "trade_url_template": BINANCE_PAGE,
+        **SANDBOX,
+    },
+    "kraken-sandbox": {
+        "name": "Kraken Sandbox",
+        "adapter": "kraken",
+        "websocket_url": "ws://127.0.0.1:8791/kraken-sandbox",
+        "rest_url": "http://127.0.0.1:8792/kraken-sandbox",
+        "maker_fee": Decimal("0.0025"),
+        "taker_fee": Decimal("0.004"),
+        "trade_url_template": KRAKEN_PAGE,
         **SANDBOX,
     },
 }

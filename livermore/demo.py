@@ -27,6 +27,8 @@ from livermore import embedded
 from livermore.supervisor import Child, Say, Supervisor
 
 SIMULATED = ("coinbase-sandbox", "binance-sandbox")
+SERVED = (*SIMULATED, "kraken-sandbox")
+"""The last one waits for somebody to start it."""
 BUYS_ON = "binance-sandbox"
 """Where the demo's user buys, so that signals of the other one show what they are for."""
 SANDBOX_PORTS = (8791, 8792)
@@ -87,17 +89,21 @@ def children(
     symbols: int | None = None,
 ) -> list[Child]:
     """The processes of a running Livermore, with the sandbox beside them."""
-    size = [] if tuple(names) == SIMULATED else [word for name in names for word in ("--venue", name)]
-    if symbols is not None:
-        size += ["--symbols", str(symbols)]
     ports = ("--ws-port", str(websocket_port), "--rest-port", str(rest_port))
-    state = str(settings.DATA_DIR / "sandbox.json")
+    market = ("--state", str(settings.DATA_DIR / "sandbox.json"), "--speed", str(speed), "--rest-limit", "0")
+    venues = [word for name in served(names) for word in ("--venue", name)]
+    size = [] if symbols is None else ["--symbols", str(symbols)]
     autostart = [word for exchange_id in names for word in ("--autostart", exchange_id)]
     return [
-        Child("runsandbox", ("manage.py", "runsandbox", *ports, "--state", state, "--speed", str(speed), "--rest-limit", "0", *size)),
+        Child("runsandbox", ("manage.py", "runsandbox", *ports, *market, *venues, *size)),
         Child("runexchange", ("manage.py", "runexchange", *autostart)),
         Child("web", ("-m", "daphne", *SNAPSHOTS, "-b", host, "-p", str(port), "livermore.asgi:application")),
     ]
+
+
+def served(names: Sequence[str]) -> list[str]:
+    """What the sandbox serves: what is started, and what waits to be."""
+    return list(dict.fromkeys((*names, *SERVED)))
 
 
 def simulated_exchanges(exchanges: int, symbols: int | None) -> list[str]:
@@ -133,7 +139,7 @@ def _row(venue: Venue) -> dict[str, Any]:
 
 def point_simulated_exchanges(names: Sequence[str], websocket_port: int, rest_port: int) -> None:
     """Let the rows of the simulated exchanges name the ports of this start."""
-    for exchange_id in names:
+    for exchange_id in served(names):
         Exchange.objects.filter(pk=exchange_id, is_sandbox=True).update(
             websocket_url=f"ws://127.0.0.1:{websocket_port}/{exchange_id}", rest_url=f"http://127.0.0.1:{rest_port}/{exchange_id}"
         )

@@ -5,7 +5,7 @@ prints it. A test opens others::
 
     credentials = sandbox.accounts("coinbase-sandbox").open("ann", {"BTC": 0.5}, kind="EdDSA")
 
-How a request proves whose it is, the desks check (``coinbase_accounts``, ``binance_accounts``): from what the exchanges document, and
+How a request proves whose it is, the desks check (``coinbase_accounts`` and so on): from what the exchanges document, and
 without the adapters' help.
 """
 
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from exchanges.events import Credentials
 from exchanges.sandbox.venues import Venue, venue_named
 
-KINDS = {"coinbase": ("EdDSA", "ES256"), "binance": ("HMAC", "Ed25519")}
+KINDS = {"coinbase": ("EdDSA", "ES256"), "binance": ("HMAC", "Ed25519"), "kraken": ("HMAC-SHA512",)}
 """The kinds of keys a protocol knows, the usual one first; other protocols know HMAC only."""
 DEMO = {"BTC": 0.2154, "ETH": 3.4, "SOL": 41.5, "BAND": 2_600.0, "DOGE": 0.31, "cash": 1_250.5}
 """Three coins of the top, one that is thinly traded, dust, and the venue's own quote currency."""
@@ -53,6 +53,8 @@ class Account:
     revoked: bool = False
     seen: dict[str, int] = field(default_factory=dict)
     """Nonces, and when they came."""
+    highest: int = 0
+    """The highest nonce, where they have to rise."""
 
     def holds(self) -> Iterator[tuple[str, Decimal, Decimal]]:
         """(asset, free, locked)."""
@@ -65,6 +67,8 @@ class Account:
         seed = _derived(self.venue, self.name, self.kind)
         if self.kind == "HMAC":
             return hmac.compare_digest(hmac.digest(seed.hex().encode(), message, "sha256"), signature)
+        if self.kind == "HMAC-SHA512":
+            return hmac.compare_digest(hmac.digest(seed, message, "sha512"), signature)
         try:
             if self.kind == "ES256":
                 if len(signature) != 64:
@@ -83,6 +87,13 @@ class Account:
         if nonce in self.seen:
             return False
         self.seen[nonce] = stamp
+        return True
+
+    def rising(self, nonce: int) -> bool:
+        """Note a nonce that has to be above all before it; false when it is not."""
+        if nonce <= self.highest:
+            return False
+        self.highest = nonce
         return True
 
 
@@ -150,6 +161,8 @@ def _secret(seed: bytes, kind: str) -> str:
     match kind:
         case "HMAC":
             return seed.hex()
+        case "HMAC-SHA512":
+            return base64.b64encode(seed).decode()
         case "EdDSA":
             return base64.b64encode(seed + Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()).decode()
         case "Ed25519":

@@ -60,10 +60,12 @@ class Answer(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What a REST request says besides its path: headers by their names in lower case, and the query as it came."""
+    """What a REST request says besides its path: headers by their names in lower case, the query and the body as they came."""
 
     headers: Mapping[str, str] = {}
     query: str = ""
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ class Application:
             query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             answer = coingecko.answer(rest, query, self._market, self._clock.now())
         elif head in self._desks:
-            answer = await self._exchange(head, f"/{rest}", scope)
+            answer = await self._exchange(head, f"/{rest}", scope, await _body(receive))
         else:
             answer = _told(404, f"unknown path; served here: /control, /coingecko, {', '.join('/' + name for name in self._desks)}")
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer.body)).encode())]
@@ -52,10 +52,10 @@ class Application:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _exchange(self, venue: str, path: str, scope: Scope) -> Answer:
+    async def _exchange(self, venue: str, path: str, scope: Scope, body: bytes) -> Answer:
         desk, counters = self._desks[venue], self._counters[venue]
         counters["rest_requests"] += 1
-        if scope["method"] != "GET":
+        if scope["method"] != "GET" and not (scope["method"] == "POST" and path.startswith("/0/private/")):  # Kraken's way to ask
             return _told(405, "only GET is served here: the sandbox tells prices and balances, and takes no orders")
         if slow := self._faults.hit("rest-slow", venue):
             await asyncio.sleep(slow.number("seconds"))
@@ -63,7 +63,7 @@ class Application:
             answer = desk.failure(int(fault.number("status")), int(fault.number("retry_after")), self._clock.now())
         else:
             client = scope["client"][0] if scope.get("client") else ""
-            sent = Sent(_headers(scope), scope["query_string"].decode("latin-1"))
+            sent = Sent(_headers(scope), scope["query_string"].decode("latin-1"), scope["method"], body)
             query = parse_qs(sent.query, keep_blank_values=True)
             answer = desk.answer(path, query, self._clock.now(), time.monotonic(), client, sent)
         if answer.status >= 400:

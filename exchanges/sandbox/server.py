@@ -26,7 +26,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from exchanges.sandbox import binance, coinbase
+from exchanges.sandbox import binance, coinbase, kraken
 from exchanges.sandbox.accounts import Accounts
 from exchanges.sandbox.clock import Clock, RunningClock, SandboxError, State, load_state, resumed, save_state
 from exchanges.sandbox.coins import universe
@@ -41,7 +41,7 @@ from exchanges.sandbox.venues import DEFAULT, Venue
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-PROTOCOLS: dict[str, ModuleType] = {"binance": binance, "coinbase": coinbase}
+PROTOCOLS: dict[str, ModuleType] = {"binance": binance, "coinbase": coinbase, "kraken": kraken}
 _STATE_EVERY = 1.0
 _LARGEST_MESSAGE = 262_144
 

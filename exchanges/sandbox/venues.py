@@ -11,7 +11,7 @@ class Venue:
     that is 0, single candles are off by up to a point more, so that a candle does not open exactly where the last one closed.
     ``lag_ms`` is how many milliseconds of market time it follows: its trades are those of ``lag_ms`` before. A lag must be within two
     minutes above a multiple of five minutes, so that no trade moves into the next candle. ``volume_share`` scales its volumes.
-    ``rest_limit`` overrides the protocol's own limit (Coinbase: requests a second, Binance: weight a minute); 0 means none.
+    ``rest_limit`` overrides the protocol's own limit (Coinbase and Kraken: requests a second, Binance: weight a minute); 0 means none.
     ``ping_seconds`` is how often the server pings a client; 0 for never.
     """
 
@@ -39,7 +39,8 @@ BINANCE_US = Venue(
     rest_limit=1200,
     ping_seconds=180.0,
 )
-KNOWN = {venue.id: venue for venue in (COINBASE, BINANCE, BINANCE_US)}
+KRAKEN = Venue("kraken-sandbox", "kraken", "USD", basis_bps=6.0, swing_bps=9.0, lag_ms=6_000, volume_share=0.4)
+KNOWN = {venue.id: venue for venue in (COINBASE, BINANCE, BINANCE_US, KRAKEN)}
 DEFAULT = (COINBASE, BINANCE)
 
 

@@ -96,17 +96,24 @@ def test_without_redis_the_state_is_unknown_and_the_rest_is_there(valkey):
 def test_it_lists_active_exchanges_real_ones_first():
     Exchange.objects.filter(pk="binance-us").update(active=False)
     answer = browser("viewer").get(LIST).json()
-    assert [row["id"] for row in answer["results"]] == ["binance", "coinbase", "kraken", "binance-sandbox", "coinbase-sandbox"]
-    assert [row["simulated"] for row in answer["results"]] == [False, False, False, True, True]
+    assert [row["id"] for row in answer["results"]] == [
+        "binance",
+        "coinbase",
+        "kraken",
+        "binance-sandbox",
+        "coinbase-sandbox",
+        "kraken-sandbox",
+    ]
+    assert [row["simulated"] for row in answer["results"]] == [False, False, False, True, True, True]
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
         ("?adapter=coinbase", ["coinbase", "coinbase-sandbox"]),
-        ("?simulated=true", ["binance-sandbox", "coinbase-sandbox"]),
-        ("?ordering=-id&page_size=2", ["kraken", "coinbase-sandbox"]),
-        ("?ordering=-id&page_size=2&page=3", ["binance-sandbox", "binance"]),
+        ("?simulated=true", ["binance-sandbox", "coinbase-sandbox", "kraken-sandbox"]),
+        ("?ordering=-id&page_size=2", ["kraken-sandbox", "kraken"]),
+        ("?ordering=-id&page_size=2&page=3", ["binance-us", "binance-sandbox"]),
     ],
 )
 def test_the_list_can_be_filtered_ordered_and_paged(query, expected):

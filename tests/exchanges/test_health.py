@@ -144,8 +144,8 @@ def test_the_state_from_before_the_window_counts_and_events_of_the_connection_do
 def test_the_list_has_every_active_exchange():
     Exchange.objects.filter(pk="binance-us").update(active=False)
     rows = browser("viewer").get(LIST).json()["results"]
-    assert [row["id"] for row in rows] == ["binance", "coinbase", "kraken", "binance-sandbox", "coinbase-sandbox"]
-    assert [row["simulated"] for row in rows] == [False, False, False, True, True]
+    assert [row["id"] for row in rows] == ["binance", "coinbase", "kraken", "binance-sandbox", "coinbase-sandbox", "kraken-sandbox"]
+    assert [row["simulated"] for row in rows] == [False, False, False, True, True, True]
 
 
 def test_the_list_needs_the_same_queries_for_more_exchanges_and_a_longer_past(django_assert_num_queries):

@@ -67,6 +67,7 @@ def test_the_fees_and_limits_of_the_other_seeded_rows():
         ("coinbase", Decimal("0.006"), Decimal("0.012"), {"messages_per_second": 8}, 50),
         ("coinbase-sandbox", Decimal("0.006"), Decimal("0.012"), simulated, 20),
         ("kraken", Decimal("0.0025"), Decimal("0.004"), {"rest_weight_per_minute": 60, "rest_burst": 1}, 50),
+        ("kraken-sandbox", Decimal("0.0025"), Decimal("0.004"), simulated, 20),
     ]
 
 

@@ -70,6 +70,7 @@ def test_only_the_simulated_exchanges_are_pointed_at_the_sandbox() -> None:
     assert list(Exchange.objects.filter(is_sandbox=True).order_by("pk").values_list("pk", "websocket_url", "rest_url")) == [
         ("binance-sandbox", "ws://127.0.0.1:1111/binance-sandbox", "http://127.0.0.1:2222/binance-sandbox"),
         ("coinbase-sandbox", "ws://127.0.0.1:1111/coinbase-sandbox", "http://127.0.0.1:2222/coinbase-sandbox"),
+        ("kraken-sandbox", "ws://127.0.0.1:1111/kraken-sandbox", "http://127.0.0.1:2222/kraken-sandbox"),
     ]
     assert dict(Exchange.objects.filter(is_sandbox=False).values_list("pk", "websocket_url")) == before
 
@@ -78,10 +79,10 @@ def test_only_the_simulated_exchanges_are_pointed_at_the_sandbox() -> None:
 def test_more_simulated_exchanges_get_rows_and_fewer_switch_them_off() -> None:
     seeds.restore()
     Exchange.objects.filter(pk="binance-sandbox").update(top_n=5)
-    names = demo.simulated_exchanges(4, None)
-    assert names == ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox", "sandbox-4"]
-    added = Exchange.objects.get(pk="sandbox-4")
-    assert (added.name, added.adapter, added.is_sandbox, added.active, added.top_n) == ("Sandbox 4", "coinbase", True, True, 20)
+    names = demo.simulated_exchanges(5, None)
+    assert names == ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox", "kraken-sandbox", "sandbox-5"]
+    added = Exchange.objects.get(pk="sandbox-5")
+    assert (added.name, added.adapter, added.is_sandbox, added.active, added.top_n) == ("Sandbox 5", "binance", True, True, 20)
     assert Exchange.objects.get(pk="binance-us-sandbox").name == "Binance.US Sandbox"
     demo.point_simulated_exchanges(names, 1111, 2222)
     for row in Exchange.objects.filter(pk__in=names):
@@ -93,7 +94,8 @@ def test_more_simulated_exchanges_get_rows_and_fewer_switch_them_off() -> None:
         ("binance-sandbox", True, 700),
         ("binance-us-sandbox", True, 700),
         ("coinbase-sandbox", True, 700),
-        ("sandbox-4", False, 20),
+        ("kraken-sandbox", True, 20),
+        ("sandbox-5", False, 20),
     ]
     assert list(Exchange.objects.filter(is_sandbox=False, active=False)) == []
 
@@ -101,7 +103,7 @@ def test_more_simulated_exchanges_get_rows_and_fewer_switch_them_off() -> None:
 def test_more_exchanges_and_symbols_reach_the_sandbox_and_the_connectors() -> None:
     names = ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox"]
     sandbox, connectors, _ = demo.children(host="127.0.0.1", port=8000, speed=60, websocket_port=1, rest_port=2, names=names, symbols=100)
-    assert sandbox.command[-8:] == (*(word for name in names for word in ("--venue", name)), "--symbols", "100")
+    assert sandbox.command[-10:] == (*(word for name in (*names, "kraken-sandbox") for word in ("--venue", name)), "--symbols", "100")
     assert connectors.command[2:] == tuple(word for name in names for word in ("--autostart", name))
 
 
@@ -123,6 +125,12 @@ def test_it_runs_the_sandbox_the_connectors_and_the_pages(settings: object) -> N
                 "60",
                 "--rest-limit",
                 "0",
+                "--venue",
+                "coinbase-sandbox",
+                "--venue",
+                "binance-sandbox",
+                "--venue",
+                "kraken-sandbox",
             ),
         ),
         Child("runexchange", ("manage.py", "runexchange", "--autostart", "coinbase-sandbox", "--autostart", "binance-sandbox")),

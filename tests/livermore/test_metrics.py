@@ -142,7 +142,7 @@ def test_it_says_how_each_exchange_does():
 @pytest.mark.usefixtures("_world", "_token")
 def test_of_an_exchange_without_a_process_it_says_the_state_only():
     found = scrape(**with_token())
-    assert [name for name, value in found.items() if " kraken" in name and value] == ["livermore_exchange_state kraken offline"]
+    assert [name for name, value in found.items() if " kraken " in name and value] == ["livermore_exchange_state kraken offline"]
 
 
 @pytest.mark.usefixtures("_token")

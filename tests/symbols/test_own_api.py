@@ -268,6 +268,7 @@ def test_every_active_exchange_is_there_with_what_one_set(mike: User, client: Cl
         own_exchange("kraken"),
         own_exchange("binance-sandbox"),
         own_exchange("coinbase-sandbox"),
+        own_exchange("kraken-sandbox"),
     ]
     assert "canary" not in answer.text
 

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         add(
             "--rest-limit",
             type=int,
-            help="instead of the exchange's own (Coinbase: requests a second, Binance: weight a minute); 0 is none",
+            help="instead of the exchange's own (Coinbase and Kraken: requests a second, Binance: weight a minute); 0 is none",
         )
         add("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help=f"repeatable; one of {', '.join(KINDS)}")
 

@@ -18,7 +18,7 @@ from exchanges.sandbox.venues import Venue
 START = 1_772_024_461_000
 """2026-02-25 13:01:01 UTC: a minute into a 5-minute interval."""
 BAR = 300_000
-COINBASE, BINANCE = "coinbase-sandbox", "binance-sandbox"
+COINBASE, BINANCE, KRAKEN = "coinbase-sandbox", "binance-sandbox", "kraken-sandbox"
 GRACE = 20.0
 """Real seconds a test waits for something that has to come; nothing waits that long when it works."""
 

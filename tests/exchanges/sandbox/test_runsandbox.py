@@ -89,7 +89,7 @@ def test_it_says_in_one_sentence_what_to_do_about_a_taken_port(tmp_path: Path) -
         (["--symbols", "0"], "a simulated market holds 1 to 1000 symbols, not 0"),
         (["--fault", "gap:code=1"], "--fault gap:code=1: gap has no setting 'code'; it has:"),
         (["--rest-limit", "-1"], "--rest-limit is a number of requests, or 0 for no limit"),
-        (["--venue", "kraken-sandbox"], "Error: argument --venue: invalid choice: 'kraken-sandbox'"),
+        (["--venue", "gate-sandbox"], "Error: argument --venue: invalid choice: 'gate-sandbox'"),
         (["--ws-port", "70000"], "cannot listen on port 70000"),
         (["--venue", "binance-sandbox", "--venue", "binance-sandbox"], "name each simulated exchange once"),
     ],
