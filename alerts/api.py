@@ -1,19 +1,29 @@
 """/api/alerts/: the record of what fired."""
 
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from django_filters import CharFilter, ChoiceFilter, Filter
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework import viewsets
+from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 
 from alerts.models import Alert, ExchangeSequence
 from alerts.serializers import AlertSerializer
 from exchanges.api import ExchangeFilter
 from exchanges.events import TIMEFRAMES
+from livermore import csvfile
+from livermore.db import db
 from livermore.pagination import StableOrdering
 
 _LARGEST = 2**63 - 1
@@ -62,6 +72,33 @@ def alert_or_404(user_id: int | None, uid: str) -> Alert:
     return alert
 
 
+EXPORTED_AT_MOST, A_PART = 100_000, 1_000
+EXPORT_HEADS = (
+    "exchange", "id", "symbol", "base", "quote", "timeframe", "trigger", "direction", "value", "signal_delta", "price", "candle_time",
+    "triggered_at", "stage", "bias", "delayed", "revised", "uid",
+)  # fmt: skip
+
+
+def _exported(alert: Alert) -> tuple[Any, ...]:
+    """A line of the file."""
+    return (
+        alert.exchange_id, alert.number, alert.symbol, alert.base, alert.quote, alert.timeframe, alert.trigger_label, alert.direction,
+        alert.trigger_value, alert.signal_delta, alert.price, _iso(alert.candle_time), _iso(alert.triggered_at), alert.stage, alert.bias,
+        int(alert.delayed), int(alert.revised), alert.uid,
+    )  # fmt: skip
+
+
+async def _parts(ids: list[int]) -> AsyncIterator[list[tuple[Any, ...]]]:
+    for at in range(0, len(ids), A_PART):
+        part = ids[at : at + A_PART]
+        found = await db(Alert.objects.defer("record", "timeframes", "elsewhere").in_bulk)(part)
+        yield [_exported(found[pk]) for pk in part if pk in found]
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class AlertViewSet(viewsets.ReadOnlyModelViewSet):
     """Alerts, newest first."""
 
@@ -80,6 +117,18 @@ class AlertViewSet(viewsets.ReadOnlyModelViewSet):
 
     def get_object(self) -> Alert:
         return alert_or_404(self.request.user.pk, self.kwargs["uid"])
+
+    @extend_schema(
+        summary="The same alerts as a CSV file",
+        description=f"The newest {EXPORTED_AT_MOST:,} that match, streamed. Times are ISO 8601, UTC. The filters of the list apply.",
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+    )
+    @action(detail=False, url_path="export.csv", pagination_class=None, renderer_classes=[JSONRenderer])
+    def export(self, request: Request) -> StreamingHttpResponse:
+        rows = self.filter_queryset(self.get_queryset())
+        # Which they are is settled first: what fires meanwhile moves no row from one part to the next.
+        ids = list(rows.values_list("pk", flat=True)[:EXPORTED_AT_MOST])
+        return csvfile.answer("alerts.csv", EXPORT_HEADS, _parts(ids))
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "epochs": dict(ExchangeSequence.objects.values_list("exchange_id", "epoch"))}

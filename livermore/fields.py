@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
+from livermore import redaction
+
 PREFIX = "f1:"
 
 
@@ -16,15 +18,18 @@ def _cipher() -> MultiFernet:
 
 def encrypted(text: str) -> str:
     """Encrypted with the first of ``FIELD_KEYS``."""
+    redaction.remember(text)
     return PREFIX + _cipher().encrypt(text.encode()).decode()
 
 
 def decrypted(stored: str, *, what: str) -> str:
     """The text; ``what`` it is, for the error where no key opens it: ImproperlyConfigured."""
     try:
-        return _cipher().decrypt(stored.removeprefix(PREFIX)).decode()
+        text = _cipher().decrypt(stored.removeprefix(PREFIX)).decode()
     except InvalidToken:
         raise ImproperlyConfigured(f"{what} was encrypted with a key that FIELD_KEYS no longer holds: add the old key at its end") from None
+    redaction.remember(text)
+    return text
 
 
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]

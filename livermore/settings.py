@@ -3,12 +3,13 @@
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
-from livermore import embedded
+from livermore import embedded, redaction
 from livermore.configuration import unsafe_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -300,12 +301,17 @@ UNFOLD = {
     },
 }
 
+_passwords = [urlsplit(url).password for url in (REDIS_URL, env.str("DATABASE_URL", ""))]
+redaction.remember(SECRET_KEY, *SECRET_KEY_FALLBACKS, *FIELD_KEYS, METRICS_TOKEN, *(unquote(word) for word in _passwords if word))
 # daphne calls logging.basicConfig(): without a root logger of our own it would decide the format.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "livermore.redaction.RedactingFormatter", "format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}
+    },
+    "filters": {"redacted": {"()": "livermore.redaction.RedactingFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redacted"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "daphne": {"level": "WARNING"},

@@ -256,6 +256,7 @@ def test_the_schema_describes_every_endpoint():
         "delete /api/my/symbols/{id}/",
         "get /api/across/",
         "get /api/alerts/",
+        "get /api/alerts/export.csv/",
         "get /api/alerts/{uid}/",
         "get /api/alerts/{uid}/receipt/",
         "get /api/coins/{coin}/venues/",
