@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from alerts.crossexchange import CollisionGuard, Identity, Price, Quotes, quotes
 from alerts.models import Alert
 from alerts.payloads import Elsewhere, LeadLag
+from exchanges.models import Exchange
 from livermore import bus, keys
 from livermore.db import db
 from symbols.models import Symbol
@@ -16,10 +17,12 @@ from symbols.tiers import USD_GROUP, spread_bps
 
 REFRESH = 30.0
 """Seconds for which the list of markets is taken as it is."""
+UNLISTED_REFRESH = 2.0
+"""The same, while what an exchange lists is not known yet."""
 
 
 class Market(NamedTuple):
-    """A market in which a coin is watched on an exchange."""
+    """A market in which a coin is watched on an exchange. ``symbol`` "": what that exchange lists is not known yet."""
 
     coin_id: int
     exchange_id: str
@@ -65,11 +68,14 @@ class Beside:
     def __init__(self, redis: Redis, exchange_id: str) -> None:
         self._redis, self._exchange_id = redis, exchange_id
         self._markets: dict[str, list[Market]] = {}
+        self._unlisted: list[Market] = []
         self._read_at = -REFRESH
 
     async def fill(self, alerts: Sequence[Alert]) -> None:
         """Note on each alert the same coin elsewhere, with the prices of this moment. Raises what Redis and the database raise."""
         await self._look(alerts)
+        for alert in alerts:
+            alert.elsewhere = [beside(alert.price, market, None, None, 0) for market in self._unlisted]
         wanted = [(alert, market) for alert in alerts for market in self._markets.get(alert.symbol, [])]
         if not wanted:
             return
@@ -81,33 +87,36 @@ class Beside:
             pipe.hmget(keys.crossing_pairs(), pairs)
             *tickers, known = await pipe.execute()
         now = time.time_ns() // 1_000_000
-        for alert in alerts:
-            alert.elsewhere = []
         for (alert, market), ticker, pair in zip(wanted, tickers, known, strict=True):
-            if quotes(alert.quote, market.quote) is not Quotes.OTHER:
-                alert.elsewhere.append(beside(alert.price, market, ticker, pair, now))
+            comparable = quotes(alert.quote, market.quote) is not Quotes.OTHER
+            alert.elsewhere.append(beside(alert.price if comparable else None, market, ticker, pair, now))
 
     async def _look(self, alerts: Sequence[Alert]) -> None:
         known = all(alert.symbol in self._markets for alert in alerts)  # else one is watched since the last look
-        if known and time.monotonic() - self._read_at < REFRESH:
+        if known and time.monotonic() - self._read_at < (UNLISTED_REFRESH if self._unlisted else REFRESH):
             return
-        self._markets = await db(_others)(self._exchange_id)
+        self._markets, self._unlisted = await db(_others)(self._exchange_id)
         self._read_at = time.monotonic()
 
 
-def _others(exchange_id: str) -> dict[str, list[Market]]:
-    """symbol of this exchange -> the markets of its coin on other exchanges."""
+def _others(exchange_id: str) -> tuple[dict[str, list[Market]], list[Market]]:
+    """symbol of this exchange -> the markets of its coin on other exchanges; and the other ones whose symbols are not known yet."""
     markets = read_markets()
+    simulated = Exchange.objects.get(pk=exchange_id).is_sandbox
+    unlisted = Exchange.objects.filter(active=True, is_sandbox=simulated, symbols=None).exclude(pk=exchange_id)
     rows = Symbol.objects.filter(exchange_id=exchange_id, tier__isnull=False).values_list("symbol", "coin_id")
-    return {symbol: [one for one in markets.get(coin_id or 0, []) if one.exchange_id != exchange_id] for symbol, coin_id in rows}
+    others = {symbol: [one for one in markets.get(coin_id or 0, []) if one.exchange_id != exchange_id] for symbol, coin_id in rows}
+    return others, [Market(0, name, "", "", "") for name in unlisted.values_list("pk", flat=True)]
 
 
-def beside(price: float, market: Market, ticker: bytes | None, pair: bytes | None, now: int) -> Elsewhere:
-    """What is known of a coin on another exchange, against ``price`` here at ``now``."""
+def beside(price: float | None, market: Market, ticker: bytes | None, pair: bytes | None, now: int) -> Elsewhere:
+    """What is known of a coin on another exchange, against ``price`` here at ``now``; None: in a quote that does not compare."""
     said, there = ticker_price(ticker)
     known: dict[str, Any] = {} if pair is None else bus.decode(pair)
     identity: Any = known.get("identity", Identity.UNKNOWN)
-    if identity == Identity.UNKNOWN:  # nobody compares them yet: as at a first sight
+    if price is None and identity == Identity.SAME:
+        identity = Identity.UNKNOWN
+    elif identity == Identity.UNKNOWN:  # nobody compares them yet: as at a first sight
         identity = CollisionGuard().compare(now, Price(price, now), there).value
     fresh = there.fresh(now)
     same = fresh and identity == Identity.SAME
@@ -119,7 +128,7 @@ def beside(price: float, market: Market, ticker: bytes | None, pair: bytes | Non
         "identity": identity,
         "price": there.value if fresh and identity != Identity.DIFFERENT else None,
         "received": there.at if fresh else None,
-        "spread_bps": ((there.value or 0.0) / price - 1) * 10_000 if same else None,
+        "spread_bps": ((there.value or 0.0) / price - 1) * 10_000 if same and price is not None else None,
         "book_spread_bps": spread_bps(said.get("bid"), said.get("ask")) if same else None,
         "trade_url": market.trade_url,
         "lead": lead if same else None,

@@ -35,7 +35,10 @@ class LeadLag(TypedDict):
 
 
 class Elsewhere(TypedDict):
-    """The same coin on another exchange when the alert went out. Nothing is derived while ``identity`` is not "same"."""
+    """The same coin on another exchange when the alert went out. Nothing is derived while ``identity`` is not "same".
+
+    ``symbol`` "": what that exchange lists is not known yet. An exchange that is not named at all does not list the coin.
+    """
 
     exchange_id: str
     symbol: str

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alerts import across
+from alerts import across, elsewhere
 from alerts.crossexchange import Identity, Price, residual
 from alerts.elsewhere import Beside, Market, beside, pair_name, read_markets
 from alerts.models import Alert
@@ -114,7 +114,45 @@ async def test_a_symbol_that_is_watched_since_a_moment_has_its_card_too(redis_ur
     await db(listed)("ETH-USD", "coinbase", "ETH", "USD", tier=1, rank=2)
     await db(listed)("ETHUSDT", "binance", "ETH", "USDT", tier=1, rank=2)
     await beside_.fill([one, other])
-    assert [[offer["symbol"] for offer in alert.elsewhere] for alert in (one, other)] == [["BTCUSDT"], ["ETHUSDT"]]
+    assert [offered(alert) for alert in (one, other)] == [["BTCUSDT"], ["ETHUSDT"]]
+    await redis.aclose()
+
+
+def offered(alert: Alert) -> list[str]:
+    return [offer["symbol"] for offer in alert.elsewhere if offer["symbol"]]
+
+
+@pytest.mark.usefixtures("_world")
+async def test_an_exchange_whose_list_is_not_known_yet_is_not_said_not_to_list_a_coin(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = bus.connect()
+    alert = Alert(exchange_id="coinbase", symbol="BTC-USD", base="BTC", quote="USD", price=100.0)
+    beside_ = Beside(redis, "coinbase")
+    await beside_.fill([alert])
+    assert [(offer["exchange_id"], offer["price"], offer["identity"]) for offer in alert.elsewhere if not offer["symbol"]] == [
+        ("kraken", None, "unknown")  # neither the simulated ones, nor Binance.US, which lists it and does not trade it
+    ]
+    monkeypatch.setattr(elsewhere, "UNLISTED_REFRESH", 0.0)
+    await db(listed)("BTC/USD", "kraken", "BTC", "USD", rank=1)
+    await beside_.fill([alert])
+    assert [offer["symbol"] for offer in alert.elsewhere] == ["BTCUSDT", "BTC/USD"]
+    await redis.aclose()
+
+
+@pytest.mark.usefixtures("_world")
+@pytest.mark.parametrize("identity", ["same", "unknown", "different"])
+async def test_a_pair_in_bitcoin_gets_the_price_there_and_nothing_derived(redis_url: str, identity: str) -> None:
+    redis = bus.connect()
+    eth = await db(listed)("ETH-BTC", "coinbase", "ETH", "BTC", tier=1, rank=3)
+    await db(listed)("ETHUSDT", "binance", "ETH", "USDT", tier=1, rank=2)
+    await redis.hset(keys.crossing_pairs(), pair_name(eth.coin_id, "coinbase", "binance"), pair(identity, leader="coinbase"))
+    await redis.set(keys.ticker("binance", "ETHUSDT"), ticker(1_800.0, now_ms(), bid=1_799.0, ask=1_801.0))
+    alert = Alert(exchange_id="coinbase", symbol="ETH-BTC", base="ETH", quote="BTC", price=0.029)
+    await Beside(redis, "coinbase").fill([alert])
+    (offer,) = [offer for offer in alert.elsewhere if offer["symbol"]]
+    assert (offer["symbol"], offer["price"]) == ("ETHUSDT", None if identity == "different" else 1_800.0)
+    assert (offer["identity"], offer["spread_bps"], offer["lead"]) == ("different" if identity == "different" else "unknown", None, None)
     await redis.aclose()
 
 

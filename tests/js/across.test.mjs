@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cardOf, leadText, moveText, residual } from "../../livermore/static/livermore/js/across.js";
+import { cardOf, comparable, leadText, moveText, residual } from "../../livermore/static/livermore/js/across.js";
 
 const NAMES = { binance: "Binance", coinbase: "Coinbase" };
 const nameOf = (id) => NAMES[id] ?? id;
@@ -45,6 +45,11 @@ test("a signal down is sold there, and valued by what buying back here costs", (
 test("a coin that the reader's exchange does not list is said not to be listed", () => {
   const card = cardOf(alert({ ...OFFER, exchange_id: "kraken" }), settings("binance"));
   assert.deepEqual([card.listed, card.offer, card.residual, card.otherDollars], [false, null, null, false]);
+});
+
+test("prices stand side by side in one quote, or both in dollars", () => {
+  const pairs = [["USD", "USDT"], ["EUR", "EUR"], ["BTC", "USDT"], ["EUR", "USD"]];
+  assert.deepEqual(pairs.map(([here, there]) => comparable(here, there)), [true, true, false, false]);
 });
 
 test("nothing is derived from another coin, from one that is not proved the same, or without a price", () => {

@@ -65,6 +65,11 @@ export function cardOf(alert, settings) {
   };
 }
 
+/** Whether prices in these quotes may stand side by side. @param {string} here @param {string} there */
+export function comparable(here, there) {
+  return here === there || (DOLLARS.has(here) && DOLLARS.has(there));
+}
+
 /** Who leads, in words; "" where nobody knows enough to say. @param {object | null} lead @param {(id: string) => string} nameOf */
 export function leadText(lead, nameOf) {
   if (!lead || lead.median_ms === null) return "";

@@ -1,5 +1,5 @@
 // One alert of the feed: its elements.
-import { cardOf as acrossCard, leadText } from "./across.js";
+import { cardOf as acrossCard, comparable, leadText } from "./across.js";
 import { describe, safeLink } from "./alerts.js";
 import { h, icon, setText } from "./dom.js";
 import { ago, duration, exact, exactTime, macdv, percent, price } from "./format.js";
@@ -121,6 +121,7 @@ function spreadOf(offer) {
 function acrossLines(alert, card, { nameOf, priceOf }) {
   const { offer, residual } = card;
   if (!card.listed) return [h("p", { class: "muted" }, `${alert.base} is not listed on ${card.name}.`)];
+  if (!offer.symbol) return [h("p", { class: "muted" }, `What ${card.name} lists is not known yet: start it once.`)];
   if (offer.identity === "different") {
     return [h("p", { class: "muted" }, `${card.name} lists another coin as ${offer.symbol}: its price is far from this one. Nothing is derived.`)];
   }
@@ -128,7 +129,14 @@ function acrossLines(alert, card, { nameOf, priceOf }) {
   const figures =
     offer.price === null
       ? h("p", { class: "line" }, name, h("span", { class: "muted" }, `${offer.symbol}: no current price`))
-      : h("p", { class: "line" }, name, h("span", { class: "figure" }, priceOf(offer)), offer.spread_bps !== null && spreadOf(offer));
+      : h(
+          "p",
+          { class: "line" },
+          name,
+          h("span", { class: "figure" }, priceOf(offer)),
+          offer.spread_bps !== null && spreadOf(offer),
+          !comparable(alert.quote, offer.quote) && h("span", { class: "muted" }, `${offer.quote}, not compared with ${alert.quote}`),
+        );
   const act = h("p", { class: "line act" }, residual !== null && residualOf(residual), tradeButton(alert, card));
   return [figures, act, notesOf(alert, card, nameOf)];
 }
