@@ -32,6 +32,7 @@ lint: dev ## check style, types, imports, migrations, the API schema and the pro
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 	$(DEV)/lint-imports
+	$(DEV)/bandit --quiet --configfile pyproject.toml --recursive livermore exchanges symbols market_data alerts bootstrap.py manage.py docs/examples
 	find . -path './.venv*' -prune -o -path '*/templates/*' -name '*.html' -print | xargs $(DEV)/djade --check --target-version 5.2
 	$(IN_TESTS) $(DEV)/python manage.py check --fail-level WARNING
 	$(IN_TESTS) $(DEV)/python manage.py makemigrations --check --dry-run

@@ -9,7 +9,7 @@ An environment is brought up to date when the requirements have changed; otherwi
 
 import hashlib
 import os
-import subprocess
+import subprocess  # nosec B404  # programs of ours, never a shell
 import sys
 import time
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ def main(arguments: Sequence[str]) -> None:
             began = time.monotonic()
             python = install(HOME / ".venv", [HOME / "requirements.txt"])
             if not (HOME / ".env").exists():
-                subprocess.run([python, "-m", "livermore.configure"], check=True, stdout=subprocess.DEVNULL)
-            os.execv(python, [python, "manage.py", "demo", "--installed-in", f"{time.monotonic() - began:.1f}", *rest])
+                subprocess.run([python, "-m", "livermore.configure"], check=True, stdout=subprocess.DEVNULL)  # nosec B603  # a fixed program, no shell
+            os.execv(python, [python, "manage.py", "demo", "--installed-in", f"{time.monotonic() - began:.1f}", *rest])  # nosec B606  # our own program
         case ["dev"]:
             install(HOME / ".venv-dev", [HOME / "requirements.txt", HOME / "requirements-dev.txt"])
         case _:
@@ -60,7 +60,7 @@ def _fingerprint(requirements: Sequence[Path]) -> str:
 def _works(python: Path) -> bool:
     """Whether there is an environment, and the Python it was made from is still there and new enough."""
     probe = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
-    return python.exists() and subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0
+    return python.exists() and subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0  # nosec B603  # a fixed program, no shell
 
 
 def _make(environment: Path) -> None:
@@ -100,7 +100,7 @@ def _install_with_pip(python: Path, requirements: Sequence[Path]) -> None:
 def _patiently(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     """Run a command, saying now and then that it is still at work."""
     began = time.monotonic()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:  # nosec B603  # a fixed program, no shell
         while True:
             try:
                 output, _ = process.communicate(timeout=PATIENCE_SECONDS)

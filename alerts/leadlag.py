@@ -245,7 +245,7 @@ def estimate(blocks: Sequence[Block], seed: int) -> LeadLag:
         return LeadLag(events=events)
     curves = [block.curve for block in blocks]
     contrast = max(_sum(curves)) / len(curves)
-    low, middle, high = _interval(curves, Random(seed))
+    low, middle, high = _interval(curves, Random(seed))  # nosec B311  # for timing and statistics, not for secrecy
     leader = _side(low, high) if contrast > SIGNIFICANCE * _noise(curves) else ""
     return LeadLag(leader, middle, low, high, events, round(contrast, 4))
 
@@ -292,7 +292,7 @@ def _interval(curves: Sequence[Sequence[float]], random: Random) -> tuple[int, i
 
     Between two lags of the scan the curve is a guess, so the interval reaches half a step further.
     """
-    drawn = sorted(_best(_sum(random.choices(curves, k=len(curves) - 1))) for _ in range(RESAMPLES))
+    drawn = sorted(_best(_sum(random.choices(curves, k=len(curves) - 1))) for _ in range(RESAMPLES))  # nosec B311  # for timing and statistics, not for secrecy
     edge = round(0.025 * RESAMPLES)
     low, high = drawn[edge], drawn[-1 - edge]
     return round(low - _half_step(low)), round(median(drawn)), round(high + _half_step(high))

@@ -55,7 +55,7 @@ def in_one_line(text: str) -> SafeString:
 
 def badge(text: str, kind: str) -> SafeString:
     """One of the theme's labels; ``kind`` is info, success, warning or danger."""
-    return mark_safe(render_to_string("unfold/helpers/label.html", {"text": text, "type": kind}))
+    return mark_safe(render_to_string("unfold/helpers/label.html", {"text": text, "type": kind}))  # nosec B308, B703  # the theme's template escapes
 
 
 def ago(milliseconds: int | None) -> str:
@@ -290,7 +290,7 @@ class UserExchangeAdmin(OwnRows, ValidatedAgain):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UserExchange]:
         """Secrets stay in the database: the admin knows only whether there are any."""
-        return super().get_queryset(request).defer(*CREDENTIALS).annotate(stored=~Q(api_key="") & ~Q(api_secret=""))
+        return super().get_queryset(request).defer(*CREDENTIALS).annotate(stored=~Q(api_key="") & ~Q(api_secret=""))  # nosec B106  # no password
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user" and not request.user.is_superuser:

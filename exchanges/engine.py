@@ -173,7 +173,7 @@ class _Slot:
 
     def _rotation_age(self) -> float | None:
         age = self.engine.limits.max_connection_age
-        return max(age / 2, age - ROTATE_EARLY - random.uniform(0, ROTATE_EARLY / 2)) if age else None
+        return max(age / 2, age - ROTATE_EARLY - random.uniform(0, ROTATE_EARLY / 2)) if age else None  # nosec B311  # for timing and statistics, not for secrecy
 
     async def _replace(self, old: Link) -> Link:
         """Open the new connection, see its data, close the old one. If the new one fails, the old one stays for as long as it lasts."""

@@ -127,7 +127,7 @@ class Relay:
                 log.exception("the relay stumbled")
             self._say(up=False)
             self._lost = True  # also when it was away from the beginning: a snapshot may have been read without it
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # nosec B311  # for timing and statistics, not for secrecy
             wait = min(1.0, wait * 2) if not self.up else 0.1
 
     async def _listen(self) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import socket
 import stat
-import subprocess
+import subprocess  # nosec B404  # programs of ours, never a shell
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -170,7 +170,7 @@ def _socket_path(data_dir: Path) -> Path:
         return path
     name = f"livermore-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}"
     path = Path(tempfile.gettempdir()) / name / "redis.sock"
-    return path if len(os.fsencode(path)) < LONGEST_SOCKET_PATH else Path("/tmp") / name / "redis.sock"
+    return path if len(os.fsencode(path)) < LONGEST_SOCKET_PATH else Path("/tmp") / name / "redis.sock"  # nosec B108  # in a directory of its owner alone
 
 
 def _make_private(directory: Path) -> None:
@@ -226,7 +226,7 @@ def _have_a_keeper(path: Path) -> None:
         if path in _keepers:
             valkey.reap(_keepers.pop(path))
         inherited = [lock.fileno(), users.fileno(), line.fileno()]
-        _keepers[path] = subprocess.Popen(
+        _keepers[path] = subprocess.Popen(  # nosec B603  # a fixed program, no shell
             [sys.executable, "-S", "-m", "livermore.embedded", str(path), *map(str, inherited)],
             cwd=Path(__file__).resolve().parents[1],
             stdin=subprocess.DEVNULL,

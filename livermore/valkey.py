@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
+import subprocess  # nosec B404  # programs of ours, never a shell
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -132,7 +132,7 @@ def _spawn(path: Path, log: Path) -> "subprocess.Popen[bytes]":
     command = _command(path)
     with log.open("ab") as output:
         try:
-            return subprocess.Popen(
+            return subprocess.Popen(  # nosec B603  # a fixed program, no shell
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -170,7 +170,7 @@ def _program() -> str:
 def _version(program: str) -> tuple[int, int]:
     """Major and minor version; (0, 0) where it does not say."""
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout  # nosec B603  # a fixed program, no shell
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
     found = re.search(r"\bv=(\d+)\.(\d+)", answer)

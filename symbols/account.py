@@ -93,7 +93,7 @@ def key_clear(*, user: User, exchange: Exchange) -> bool:
     if row is None:
         return False
     with transaction.atomic():
-        row.api_key = row.api_secret = row.api_passphrase = ""
+        row.api_key = row.api_secret = row.api_passphrase = ""  # nosec B105  # no password
         row.key_stored(there=False)
         row.save(update_fields=["api_key", "api_secret", "api_passphrase", "key_state", "key_error", "key_checked_at"])
         Position.objects.filter(user=user, exchange=exchange, by_hand=False).delete()
