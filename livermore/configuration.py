@@ -24,6 +24,7 @@ def unsafe_settings(
     field_keys: Sequence[str],
     allowed_hosts: Sequence[str],
     redis_url: str,
+    secret_key_fallbacks: Sequence[str] = (),
     log_level: str = "INFO",
     market_cap_url: str = "",
     metrics_token: str = "",
@@ -31,11 +32,7 @@ def unsafe_settings(
     outbound_networks: Sequence[str] = (),
 ) -> list[str]:
     """The reasons not to start, each with what to do; empty when there is none."""
-    problems: list[str] = []
-    if not secret_key:
-        problems.append("SECRET_KEY is not set: run `python -m livermore.configure`, or put a random one into .env")
-    elif len(secret_key) < MINIMUM_SECRET_LENGTH or len(set(secret_key)) < MINIMUM_SECRET_LETTERS or "insecure" in secret_key:
-        problems.append(f"SECRET_KEY is weak: use at least {MINIMUM_SECRET_LENGTH} random characters")
+    problems = _secret_key_problems(secret_key, secret_key_fallbacks)
     problems += _field_key_problems(field_keys)
     if log_level not in LOG_LEVELS:
         problems.append(f"LOG_LEVEL is {log_level!r}: use one of {', '.join(LOG_LEVELS)}")
@@ -56,6 +53,21 @@ def unsafe_settings(
         problems.append("ALLOWED_HOSTS is empty: name the hosts the pages are served from, e.g. ALLOWED_HOSTS=livermore.example.org")
     problems += _redis_problems(redis_url)
     return problems
+
+
+def _secret_key_problems(secret_key: str, fallbacks: Sequence[str]) -> list[str]:
+    problems = []
+    if not secret_key:
+        problems.append("SECRET_KEY is not set: run `python -m livermore.configure`, or put a random one into .env")
+    elif _is_weak(secret_key):
+        problems.append(f"SECRET_KEY is weak: use at least {MINIMUM_SECRET_LENGTH} random characters")
+    if any(_is_weak(key) for key in fallbacks):
+        problems.append("SECRET_KEY_FALLBACKS holds a weak key, which still opens sessions: take it out")
+    return problems
+
+
+def _is_weak(key: str) -> bool:
+    return len(key) < MINIMUM_SECRET_LENGTH or len(set(key)) < MINIMUM_SECRET_LETTERS or "insecure" in key
 
 
 def _outbound_problems(exchange_hosts: Mapping[str, Sequence[str]], outbound_networks: Sequence[str]) -> list[str]:

@@ -61,6 +61,7 @@ if _problems := unsafe_settings(
     demo=DEMO,
     debug=DEBUG,
     secret_key=SECRET_KEY,
+    secret_key_fallbacks=SECRET_KEY_FALLBACKS,
     field_keys=FIELD_KEYS,
     allowed_hosts=ALLOWED_HOSTS,
     redis_url=REDIS_URL,
