@@ -37,7 +37,8 @@ from livermore.outbound import Reach, dial
 log = logging.getLogger(__name__)
 
 MOST_ASKS = 3
-LARGEST_FRAME = 8 * 2**20
+LARGEST_FRAME = 16 * 2**20
+"""Bytes. No frame we ask for has a hundredth of it; a larger one would end the connection, where it can be counted and skipped."""
 PACE = 0.8
 """Share of the allowed message rate we use: pings and pongs count too."""
 

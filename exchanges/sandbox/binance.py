@@ -37,6 +37,7 @@ from exchanges.sandbox.venues import Venue
 
 __all__ = ["Desk", "Session", "listings", "refusal_body"]
 
+HALTED = "BREAK"
 MESSAGES_PER_SECOND = 5
 MOST_STREAMS = 1_024
 _STREAM = re.compile(
@@ -324,6 +325,9 @@ class Session:
     def reset_sequence(self) -> None:
         """There is none."""
 
+    def forget(self, channel: str, symbol: str) -> None:
+        self._agenda.forget(lambda name: ("candles" if "@kline" in name else "ticker", name.partition("@")[0].upper()), channel, symbol)
+
     def _subscribe(self, message: _Message, now: int) -> list[Output]:
         names = message.params
         if not names or not all(isinstance(name, str) and _STREAM.fullmatch(name) for name in names):
@@ -349,7 +353,7 @@ class Session:
         if name == "!miniTicker@arr" and trading:
             return _Tickers(exchange, trading, mini_ticker, now, together=True)
         symbol, _, kind = name.partition("@")
-        row = exchange.listings.get(symbol.upper())
+        row = exchange.listed().get(symbol.upper())
         if row is None or symbol != symbol.lower() or not row.trading(now):
             return _Silent()
         if kind.removeprefix("kline_") in INTERVALS:

@@ -173,7 +173,7 @@ class Desk:
         if not symbol:
             raise Refused(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
         try:
-            return self._exchange.listings[symbol]
+            return self._exchange.listed()[symbol]
         except KeyError:
             raise Refused(400, -1121, "Invalid symbol.") from None
 
@@ -182,7 +182,7 @@ class Desk:
         if symbol := parameter(query, "symbol"):
             return [self._listing(symbol)], True
         names = _symbols(query)
-        return ([self._listing(name) for name in names] if names else list(self._exchange.listings.values())), False
+        return ([self._listing(name) for name in names] if names else list(self._exchange.listed().values())), False
 
     def _exchange_info(self, query: Mapping[str, list[str]], now: int) -> dict[str, Any]:
         rows, _ = self._chosen(query)

@@ -37,6 +37,8 @@ from exchanges.sandbox.venues import Venue
 
 __all__ = ["Desk", "Session", "listings", "refusal_body"]
 
+HALTED = "online"
+"""It says so in ``trading_disabled``."""
 SNAPSHOT_ROWS = 100
 MESSAGES_PER_SECOND = 8
 _UPTIME = 41_000
@@ -269,6 +271,11 @@ class Session:
 
     def reset_sequence(self) -> None:
         self._sequence = 0
+
+    def forget(self, channel: str, symbol: str) -> None:
+        self._agenda.forget(
+            lambda key: (key, "") if isinstance(key, str) else ("ticker" if "ticker" in key[0] else key[0], key[1]), channel, symbol
+        )
 
     def _subscribe(self, message: _Message, now: int) -> list[Frame]:
         asked = self._asked.setdefault(message.channel, {})

@@ -106,7 +106,7 @@ class Desk:
 
     def _listing(self, symbol: str) -> Listing:
         try:
-            return self._exchange.listings[symbol]
+            return self._exchange.listed()[symbol]
         except KeyError:
             raise _Refused(404, "NOT_FOUND", f"Product {symbol} not supported") from None
 
@@ -116,7 +116,7 @@ class Desk:
 
     def _products(self, query: Mapping[str, list[str]], now: int) -> dict[str, Any]:
         wanted = query.get("product_ids", [])
-        rows = [row for row in self._exchange.listings.values() if not wanted or row.symbol in wanted]
+        rows = [row for row in self._exchange.listed().values() if not wanted or row.symbol in wanted]
         if parameter(query, "product_type") not in ("", "SPOT"):
             rows = []
         offset, limit = _integer(query, "offset", 0), _integer(query, "limit", 0)

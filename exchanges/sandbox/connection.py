@@ -8,9 +8,11 @@ from collections.abc import Coroutine
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CLOSE, PONG
+from websockets.frames import Frame as Wire
 
-from exchanges.sandbox.faults import Fault
-from exchanges.sandbox.mangling import mangled
+from exchanges.sandbox.faults import Fault, Faults
+from exchanges.sandbox.mangling import mangled, sliced, swapped
 from exchanges.sandbox.protocol import Close, Exchange, Frame, Output, Session
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Connection:
 
     async def run(self, socket: ServerConnection) -> None:
         """Until either side closes."""
+        self._hold_back(socket)
         self._clock.listen(self._wake.set)
         self._faults.listen(self._wake.set)
         self._exchange.counters["open"] += 1
@@ -55,6 +58,20 @@ class Connection:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _hold_back(self, socket: ServerConnection) -> None:
+        """Pongs and the closing handshake are the library's own answers: faults keep them from the line."""
+        send = socket.protocol.send_frame
+
+        def send_frame(frame: Wire) -> None:
+            lasting = self._faults.lasting
+            if frame.opcode is PONG and lasting("no-pong", self._venue):
+                return
+            if frame.opcode in (PONG, CLOSE) and lasting("black-hole", self._venue):
+                return
+            send(frame)
+
+        socket.protocol.send_frame = send_frame  # type: ignore[method-assign]
 
     def _start(self, socket: ServerConnection, job: Coroutine[None, None, None]) -> None:
         self._tasks.append(asyncio.create_task(self._guarded(socket, job)))
@@ -76,6 +93,8 @@ class Connection:
             return
         async for message in socket:
             self._exchange.counters["messages"] += 1
+            await passable(self._faults, self._venue)
+            message = swapped(str(message), names) if (names := self._exchange.names()) else message
             async with self._lock:
                 await self._deliver(socket, self._session.receive(message, self._clock.now(), time.monotonic()))
             self._wake.set()
@@ -104,10 +123,23 @@ class Connection:
             await _close(socket, int(fault.number("code")), fault.text("reason"))
         if self._once("sequence-reset"):
             self._session.reset_sequence()
+        if fault := self._once("lost-subscription"):
+            self._session.forget(fault.text("channel"), fault.text("symbol"))
+        for fault in self._faults.lasting("ping-flood", self._venue):
+            if fault.id not in self._seen:
+                self._seen.add(fault.id)
+                self._start(socket, self._flood(socket, fault))
         if fault := self._once("shutdown"):
             async with self._lock:
                 await self._deliver(socket, self._session.announce_shutdown(self._clock.now()))
             self._start(socket, _close_later(socket, fault.number("seconds")))
+
+    async def _flood(self, socket: ServerConnection, fault: Fault) -> None:
+        while fault in self._faults.lasting("ping-flood", self._venue):
+            for _ in range(max(1, int(fault.number("rate") / 20))):
+                fault.struck += 1
+                await socket.ping()
+            await asyncio.sleep(0.05)
 
     def _once(self, name: str) -> Fault | None:
         return self._faults.hit_connection(name, self._venue, self._opened, self._seen)
@@ -125,14 +157,18 @@ class Connection:
         if self._mute:
             return True
         hit, target = self._faults.hit, {"symbol": frame.symbol, "channel": frame.channel}
-        if hit("silence", self._venue, **target):
+        if hit("silence", self._venue, **target) or self._faults.lasting("black-hole", self._venue):
             return True
         if frame.channel == "ack":
             return hit("no-ack", self._venue) is not None
+        if frame.symbol and any(hit(name, self._venue, symbol=frame.symbol) for name in ("halt", "delist")):
+            return True
         return bool(hit("dead", self._venue, **target) or hit("ack-then-silence", self._venue, **target))
 
     async def _send(self, socket: ServerConnection, frame: Frame) -> None:
         text: str | bytes = self._session.seal(frame)
+        if names := self._exchange.names():
+            text = swapped(str(text), names)
         hit, target = self._faults.hit, {"symbol": frame.symbol, "channel": frame.channel}
         if hit("gap", self._venue, **target):
             return
@@ -140,6 +176,10 @@ class Connection:
             text = mangled(str(text), fault.text("form"))
         if fault := hit("late", self._venue, **target):
             await asyncio.sleep(fault.number("seconds"))
+        if fault := hit("sliced", self._venue, **target):
+            self._exchange.counters["frames"] += 1
+            await socket.send(sliced(text, int(fault.number("size"))), text=True)
+            return
         if self._held is None and hit("reorder", self._venue, **target):
             self._held = text
             return
@@ -175,6 +215,12 @@ class Connection:
             ending = self._session.expire()
             self._exchange.counters["rules_broken"] += 1
             await _close(socket, ending.code, ending.reason)
+
+
+async def passable(faults: Faults, venue: str) -> None:
+    """Wait while a black hole swallows what goes to a venue."""
+    while faults.lasting("black-hole", venue):  # noqa: ASYNC110  (a fault ends by itself: nothing tells of it)
+        await asyncio.sleep(SHORTEST_SLEEP)
 
 
 async def _close(socket: ServerConnection, code: int, reason: str = "") -> None:

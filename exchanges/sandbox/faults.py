@@ -29,10 +29,15 @@ KINDS: dict[str, Kind] = {
     "mute": Kind("a connection opened now never sends anything"),
     "ack-then-silence": Kind("subscriptions are acknowledged, no data follows", _TARGET),
     "no-ack": Kind("data without acknowledgements"),
+    "lost-subscription": Kind("streams of connections open at that moment end without a word; asking again brings them back", _TARGET),
     "dead": Kind("one symbol or channel (candles, ticker, heartbeats) sends no data", _TARGET),
     "disconnect": Kind("connections open at that moment are closed; code 1006 cuts the line", {"code": 1001, "reason": ""}),
     "refuse": Kind("the websocket handshake is refused with an HTTP status", {"status": 503, "retry_after": 0}),
     "accept-then-close": Kind("connections are accepted, then closed", {"code": 1000, "seconds": 0.0}),
+    "black-hole": Kind("nothing passes: sockets stand mute and answer no ping, handshakes and REST get no answer"),
+    "ping-flood": Kind("the exchange pings every connection many times a second", {"rate": 200.0}),
+    "no-pong": Kind("the client's pings are not answered"),
+    "sliced": Kind("frames come in fragments of some characters", {**_TARGET, "size": 64}),
     "duplicate": Kind("frames are sent twice", _TARGET),
     "reorder": Kind("a frame is sent after the one that follows it", _TARGET),
     "gap": Kind("frames are lost after they were numbered", _TARGET),
@@ -40,7 +45,10 @@ KINDS: dict[str, Kind] = {
     "corrupt": Kind("frames arrive broken; form says how: truncated, utf8, list, …", {**_TARGET, "form": "truncated"}),
     "shutdown": Kind("the exchange announces that it will close the connection, and does after some seconds", {"seconds": 5.0}),
     "sequence-reset": Kind("numbering of frames starts again at 0"),
-    "clock-skew": Kind("the exchange's clock, not its market, is off by some ms", {"ms": 60_000}),
+    "clock-skew": Kind("the exchange's clock, not its market, steps by some ms, and back when the fault is over", {"ms": 60_000}),
+    "halt": Kind("a market is halted: listed so, no data, no newer candles; what traded meanwhile shows afterwards", {"symbol": ""}),
+    "delist": Kind("a market is not listed any more, and unknown to every request", {"symbol": ""}),
+    "rename": Kind("a market has another name, and its old one is unknown", {"symbol": "", "to": ""}),
     "rest-status": Kind("REST answers with an error status; retry_after (seconds) goes into the header", {"status": 503, "retry_after": 0}),
     "rest-slow": Kind("REST answers after some seconds", {"seconds": 2.0}),
     "rest-corrupt": Kind("REST bodies are cut in half"),
@@ -48,8 +56,10 @@ KINDS: dict[str, Kind] = {
     "rest-revise": Kind("REST gives the newest closed candle without its last trades; once the fault is over, revised", {"symbol": ""}),
 }
 FORMS = ("truncated", "utf8", "list", "unknown", "types", "nan", "infinite", "negative", "huge")
-_ONCE = {"disconnect", "shutdown", "sequence-reset"}
+ONCE = frozenset({"disconnect", "shutdown", "sequence-reset", "lost-subscription"})
 """These strike a connection that was open when they were set, and each such connection once."""
+NAMED = frozenset({"halt", "delist", "rename"})
+"""These are about one market, which has to be named."""
 
 
 @dataclass(slots=True)
@@ -163,6 +173,10 @@ class Faults:
                     return fault
         return None
 
+    def lasting(self, name: str, venue: str) -> list[Fault]:
+        """Those of that name that hold here and now, for faults that are a state of things and are not counted."""
+        return self._now(name, venue) if self._set else []
+
     def listen(self, callback: Callable[[], None]) -> None:
         """Call back whenever a fault is set or cleared."""
         self._listeners.append(callback)
@@ -246,5 +260,9 @@ def _check_arguments(name: str, arguments: Mapping[str, Argument]) -> None:
         raise ValueError(f"code of {name} must be a close code a server can send, or 1006 to cut the line, not {code}")
     if not 400 <= int(arguments.get("status", 503)) <= 599:
         raise ValueError(f"status of {name} must be 400 to 599, not {arguments['status']}")
+    if not float(arguments.get("rate", 1)) > 0 or not int(arguments.get("size", 1)) > 0:
+        raise ValueError(f"rate and size of {name} must be above 0")
+    if name in NAMED and not (arguments["symbol"] and arguments.get("to", "something")):
+        raise ValueError(f"{name} needs {' and '.join(KINDS[name].arguments)}")
     if not float(arguments.get("seconds", 0)) >= 0:
         raise ValueError(f"seconds of {name} must not be negative")

@@ -25,6 +25,7 @@ from exchanges.sandbox.venues import Venue
 
 __all__ = ["Desk", "Session", "listings", "refusal_body"]
 
+HALTED = "cancel_only"
 SNAPSHOT_ROWS = 720
 _HEARTBEAT = 1_000
 _TETHER_PAIRS = ("BTC", "ETH", "SOL")
@@ -247,6 +248,9 @@ class Session:
     def reset_sequence(self) -> None:
         """There is none."""
 
+    def forget(self, channel: str, symbol: str) -> None:
+        self._agenda.forget(lambda key: ("candles" if key[0] == "ohlc" else "ticker", key[1]), channel, symbol)
+
     def _status(self, system: str) -> Frame:
         number = hashed("connection", self._exchange.counters["connects"]) | 1 << 63
         data = {
@@ -271,7 +275,7 @@ class Session:
         return outputs
 
     def _one(self, message: _Message, symbol: str, now: int, stamp: str) -> list[Output]:
-        book = self._exchange.listings.get(symbol)
+        book = self._exchange.listed().get(symbol)
         if book is None:
             return [_refused(f"Currency pair not supported {symbol}"[:200], symbol, stamp, message.req_id)]
         key = (message.params.channel, symbol)

@@ -57,10 +57,7 @@ class Desk:
         self._exchange = exchange
         self._rate = REQUESTS_PER_SECOND if exchange.venue.rest_limit is None else exchange.venue.rest_limit
         self._buckets: dict[str, Bucket] = {}
-        self._names: dict[str, Listing] = {}
-        for row in exchange.listings.values():
-            for name in (pair_key(row), altname(row), row.symbol):
-                self._names[name] = row
+        self._names = {name: row.symbol for row in exchange.listings.values() for name in (pair_key(row), altname(row), row.symbol)}
 
     def answer(
         self,
@@ -105,11 +102,11 @@ class Desk:
 
     def _chosen(self, query: Mapping[str, list[str]]) -> list[Listing]:
         names = parameter(query, "pair")
-        return [self._listing(name) for name in names.split(",")] if names else list(self._exchange.listings.values())
+        return [self._listing(name) for name in names.split(",")] if names else list(self._exchange.listed().values())
 
     def _listing(self, name: str) -> Listing:
         try:
-            return self._names[name]
+            return self._exchange.listed()[self._names[name]]
         except KeyError:
             raise _Refused("EQuery:Unknown asset pair") from None
 

@@ -5,8 +5,8 @@ A protocol is a module with four names: ``listings`` (what a venue of this proto
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heappop, heappush
 from time import gmtime, strftime
@@ -79,16 +79,37 @@ class Exchange:
     stale_ms: int = 19_000
     listings: dict[str, Listing] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
+    halted: str = "halted"
+    """The exchange's own word for a market that is halted."""
     accounts: Accounts = field(init=False)
+    _halts: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.accounts = Accounts(self.venue)
         self.listings = {listing.symbol: listing for (venue, _), listing in self.market.listings.items() if venue == self.venue.id}
 
+    def listed(self) -> dict[str, Listing]:
+        """The listings as they are now: without delisted markets, and with halted ones as such."""
+        gone, halts = self.faults.lasting("delist", self.venue.id), self.faults.lasting("halt", self.venue.id)
+        if not gone and not halts:
+            return self.listings
+        names = {fault.text("symbol") for fault in gone}
+        rows = {symbol: row for symbol, row in self.listings.items() if symbol not in names and row.alias_of not in names}
+        for fault in halts:
+            if (row := rows.get(fault.text("symbol"))) is not None:
+                now = self._halts.setdefault(fault.id, self.clock.now())
+                rows[row.symbol] = replace(row, status=self.halted, ends=now - now % BAR)
+        return rows
+
     def book(self, symbol: str) -> Listing | None:
         """The listing whose trades a symbol shows: its own, or the one it is an alias of."""
-        listing = self.listings.get(symbol)
-        return self.listings.get(listing.alias_of) if listing is not None and listing.alias_of else listing
+        rows = self.listed()
+        listing = rows.get(symbol)
+        return rows.get(listing.alias_of) if listing is not None and listing.alias_of else listing
+
+    def names(self) -> list[tuple[str, str]]:
+        """Renamed markets, old and new name."""
+        return [(fault.text("symbol"), fault.text("to")) for fault in self.faults.lasting("rename", self.venue.id)]
 
     def gap(self, milliseconds: int) -> int:
         """Market ms between two frames of a stream: as the exchange does it, but not denser than a real client can want."""
@@ -159,6 +180,13 @@ class Agenda:
     def drop(self, key: Any) -> None:
         self._streams.pop(key, None)
 
+    def forget(self, told: Callable[[Any], tuple[str, str]], channel: str, symbol: str) -> None:
+        """Drop the streams of a channel and a symbol ("" is any); ``told`` says what a key stands for."""
+        for key in list(self._streams):
+            is_channel, is_symbol = told(key)
+            if channel in ("", is_channel) and symbol in ("", is_symbol):
+                self.drop(key)
+
     def run(self, now: int) -> list[Frame]:
         """Everything that is due by ``now``, in the order of its moments."""
         frames: list[Frame] = []
@@ -199,6 +227,8 @@ class Session(Protocol):
         """The notice before the exchange closes a connection; empty where it gives none."""
 
     def reset_sequence(self) -> None: ...
+    def forget(self, channel: str, symbol: str) -> None:
+        """Lose subscriptions: of a channel (candles, ticker or heartbeats), of a symbol; "" is any."""
 
 
 class Desk(Protocol):

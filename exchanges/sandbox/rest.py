@@ -15,7 +15,9 @@ import msgspec
 
 from exchanges.sandbox import coingecko
 from exchanges.sandbox.clock import Clock, ManualClock
+from exchanges.sandbox.connection import passable
 from exchanges.sandbox.faults import KINDS, Faults
+from exchanges.sandbox.mangling import swapped
 from exchanges.sandbox.market import Market
 from exchanges.sandbox.protocol import Answer, Desk, Sent, encode
 from livermore.configuration import is_loopback
@@ -57,20 +59,29 @@ class Application:
         counters["rest_requests"] += 1
         if scope["method"] != "GET" and not (scope["method"] == "POST" and path.startswith("/0/private/")):  # Kraken's way to ask
             return _told(405, "only GET is served here: the sandbox tells prices and balances, and takes no orders")
+        await passable(self._faults, venue)
         if slow := self._faults.hit("rest-slow", venue):
             await asyncio.sleep(slow.number("seconds"))
         if fault := self._faults.hit("rest-status", venue):
             answer = desk.failure(int(fault.number("status")), int(fault.number("retry_after")), self._clock.now())
         else:
             client = scope["client"][0] if scope.get("client") else ""
+            names = self._names(venue)
             sent = Sent(_headers(scope), scope["query_string"].decode("latin-1"), scope["method"], body)
-            query = parse_qs(sent.query, keep_blank_values=True)
-            answer = desk.answer(path, query, self._clock.now(), time.monotonic(), client, sent)
+            query = {
+                name: [swapped(value, names) for value in values] for name, values in parse_qs(sent.query, keep_blank_values=True).items()
+            }
+            answer = desk.answer(swapped(path, names), query, self._clock.now(), time.monotonic(), client, sent)
+            if names:
+                answer = answer._replace(body=swapped(answer.body.decode(), names).encode())
         if answer.status >= 400:
             counters[f"rest_{answer.status}"] += 1
         if self._faults.hit("rest-corrupt", venue):
             return answer._replace(body=answer.body[: len(answer.body) // 2])
         return answer
+
+    def _names(self, venue: str) -> list[tuple[str, str]]:
+        return [(fault.text("symbol"), fault.text("to")) for fault in self._faults.lasting("rename", venue)]
 
     def _control(self, path: str, scope: Scope, body: bytes) -> Answer:
         headers = _headers(scope)

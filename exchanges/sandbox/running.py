@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from exchanges.sandbox.accounts import demo_credentials
 from exchanges.sandbox.clock import SandboxError
 from exchanges.sandbox.faults import parse_fault
 from exchanges.sandbox.protocol import rfc3339
+from exchanges.sandbox.schedule import Step, markets_of, play, schedule
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import DEFAULT, Venue, venue_named
 
@@ -26,6 +27,7 @@ def run(
     venues: Sequence[str] | None,
     rest_limit: int | None,
     faults: Sequence[str],
+    faults_seed: int | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. ``tell`` prints a line. Raises SandboxError, whose message says what to do."""
     chosen = [replace(venue, rest_limit=rest_limit) if rest_limit is not None else venue for venue in _chosen(venues)]
@@ -39,7 +41,7 @@ def run(
             sandbox.faults.set(**parse_fault(text))
         except ValueError as error:
             raise SandboxError(f"--fault {text}: {error}") from None
-    asyncio.run(_serve(sandbox, tell))
+    asyncio.run(_serve(sandbox, tell, faults_seed))
 
 
 def _chosen(names: Sequence[str] | None) -> list[Venue]:
@@ -49,7 +51,7 @@ def _chosen(names: Sequence[str] | None) -> list[Venue]:
         raise SandboxError(str(error)) from None
 
 
-async def _serve(sandbox: Sandbox, tell: Callable[[str], object]) -> None:
+async def _serve(sandbox: Sandbox, tell: Callable[[str], object], faults_seed: int | None) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,4 +66,20 @@ async def _serve(sandbox: Sandbox, tell: Callable[[str], object]) -> None:
         for name in sandbox.venues:
             credentials = demo_credentials(name)
             tell(f"  demo account of {name}: key {credentials.key}, secret {credentials.secret}")
+        playing = None if faults_seed is None else asyncio.create_task(_play(sandbox, tell, faults_seed))
         await ended.wait()
+        if playing is not None:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+
+async def _play(sandbox: Sandbox, tell: Callable[[str], object], seed: int) -> None:
+    """Faults without an end, each told while it is waited for."""
+
+    def told() -> Iterator[Step]:
+        for step in schedule(seed, markets_of(sandbox.market.listings.values())):
+            tell(f"  at {step.at:.1f} s: {step.name} {step.settings}")
+            yield step
+
+    tell(f"  faults of seed {seed}, one after another")
+    await play(sandbox.faults, told())

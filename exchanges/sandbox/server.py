@@ -30,7 +30,7 @@ from exchanges.sandbox import binance, coinbase, kraken
 from exchanges.sandbox.accounts import Accounts
 from exchanges.sandbox.clock import Clock, RunningClock, SandboxError, State, load_state, resumed, save_state
 from exchanges.sandbox.coins import universe
-from exchanges.sandbox.connection import Connection
+from exchanges.sandbox.connection import Connection, passable
 from exchanges.sandbox.faults import Faults
 from exchanges.sandbox.market import Market
 from exchanges.sandbox.paths import DAY
@@ -85,10 +85,14 @@ class Sandbox:
             self.market = Market(seed, rows)
         except ValueError as error:
             raise SandboxError(f"{error}") from None
-        self.exchanges = {venue.id: Exchange(venue, self.market, self.clock, self.faults, stale_ms) for venue in venues}
+        self.exchanges = {venue.id: self._exchange(venue, stale_ms) for venue in venues}
         self.counters = {name: exchange.counters for name, exchange in self.exchanges.items()}
         self._ports = [websocket_port, rest_port]
         self._running = contextlib.AsyncExitStack()
+
+    def _exchange(self, venue: Venue, stale_ms: int) -> Exchange:
+        halted = getattr(PROTOCOLS[venue.protocol], "HALTED", "halted")
+        return Exchange(venue, self.market, self.clock, self.faults, stale_ms, halted=halted)
 
     def websocket_url(self, venue: str) -> str:
         """What an ``Exchange`` row of this venue has as its websocket URL."""
@@ -142,9 +146,10 @@ class Sandbox:
             server_header=None,
         )
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a handshake: with a session, or with an HTTP status."""
         parts = urlsplit(request.path)
+        await passable(self.faults, parts.path.lstrip("/").partition("/")[0])
         venue, _, rest = parts.path.lstrip("/").partition("/")
         exchange = self.exchanges.get(venue)
         if exchange is None:

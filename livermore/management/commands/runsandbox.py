@@ -35,6 +35,7 @@ class Command(BaseCommand):
             help="instead of the exchange's own (Coinbase and Kraken: requests a second, Binance: weight a minute); 0 is none",
         )
         add("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help=f"repeatable; one of {', '.join(KINDS)}")
+        add("--faults-seed", type=int, metavar="N", help="faults one after another without an end, as this number draws them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -49,6 +50,7 @@ class Command(BaseCommand):
                 venues=options["venue"],
                 rest_limit=options["rest_limit"],
                 faults=options["fault"],
+                faults_seed=options["faults_seed"],
             )
         except SandboxError as error:
             raise CommandError(str(error)) from None
