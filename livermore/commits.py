@@ -5,6 +5,7 @@ A batch is committed whole, in order, for as long as it takes: what cannot be st
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
@@ -88,6 +89,7 @@ class Committer:
         self._filled = asyncio.Event()
         self.commits = 0
         self._redis_away = False
+        self._taken_at: float | None = None
 
     def nudge(self) -> None:
         self._filled.set()
@@ -98,10 +100,17 @@ class Committer:
             await self._filled.wait()
             self._filled.clear()
             batch, self.batch = self.batch, Batch()
+            self._taken_at = time.monotonic()
             checkpoints = [self._checkpoint(series) for series in batch.touched.values()]
             self.publisher.add(await self._store(checkpoints, batch))
             await self.try_redis(self._write(batch), patience=PATIENCE + len(batch.histories) * A_HISTORY)
             self.commits += 1
+            self._taken_at = None
+
+    @property
+    def behind(self) -> float:
+        """For how many seconds what has closed waits to be stored and published."""
+        return 0.0 if self._taken_at is None else time.monotonic() - self._taken_at
 
     def _checkpoint(self, series: Series) -> CheckpointDraft:
         assert series.last_open is not None

@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 TICKER_INTERVAL = 0.25
 """Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
+STORED_WITHIN = 5.0
+"""Seconds that what has closed may wait to be stored and published before its symbols count as stale."""
 Note = Callable[[str, str], None]
 """Told what the exchange's state or connection has become, and why; for the record, not for the pages."""
 _HOUR = TIMEFRAMES["1h"]
@@ -448,9 +450,11 @@ class Connector:
         """The state of every symbol, and of the exchange, from what is known now."""
         status, loaded = self.status, 0
         connected = status.connection_state == ConnectionState.CONNECTED
+        behind = f"closed candles have waited {self._committer.behind:.0f} s to be stored" if self._committer.behind > STORED_WITHIN else ""
         for symbol, watched in self.watched.items():
             loaded += watched.loaded
-            self._states.set(symbol, *watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER))
+            state = watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER, behind=behind)
+            self._states.set(symbol, *state)
         status.warmup = loaded / len(self.watched) if loaded < len(self.watched) else None
         status.counters = {**self.counters, "warm_ups_failed": self._pool.failures}
         figures = self._measuring.look((event.event_time, received) for event, received in self._tickers.values())

@@ -92,8 +92,11 @@ class Watched:
         provisional = indicator.peek(candle.high, candle.low, candle.close)
         return evaluator.would_fire((self.symbol, BASE_TIMEFRAME), indicator.reading, provisional)
 
-    def state(self, clock: int, *, connected: bool, error: str, stale_after: int) -> tuple[str, str]:
-        """(state, reason) as shown: live, warming, stale, gap, halted or offline."""
+    def state(self, clock: int, *, connected: bool, error: str, stale_after: int, behind: str = "") -> tuple[str, str]:
+        """(state, reason) as shown: live, warming, stale, gap, halted or offline.
+
+        ``behind``: why what has closed is not out yet; empty while it is.
+        """
         if not connected:
             return "offline", error or "not connected"
         if self.book.last is None:
@@ -102,7 +105,7 @@ class Watched:
         if overdue > stale_after:
             missing = overdue // STEP + 1
             return ("gap", f"{missing} candles are being fetched") if missing > 1 else ("stale", f"no final candle for {overdue // 1000} s")
-        if self.mute:
-            return "stale", self.mute
+        if self.mute or behind:
+            return "stale", self.mute or behind
         base = self.series[BASE_TIMEFRAME]
         return ("live" if base.warm else "warming"), base.reason
