@@ -21,6 +21,8 @@ from market_data.series import WARM_BARS, Series
 log = logging.getLogger(__name__)
 
 RETRY = 0.5
+AT_ONCE = 8
+"""Symbols that are filled in at the same time: each takes a connection to Redis, and the exchange answers one after the other anyway."""
 
 
 class Refill:
@@ -31,6 +33,7 @@ class Refill:
         self._exchange_id = pool.exchange.pk
         self._whole = True
         self._wake = asyncio.Event()
+        self._filling = asyncio.Semaphore(AT_ONCE)
 
     def lost(self) -> None:
         self._whole = False
@@ -70,6 +73,10 @@ class Refill:
 
     async def fill(self, watched: Watched, *, all_of_it: bool = False) -> None:
         """Fetch the candles of a symbol that Redis lacks, or all of them."""
+        async with self._filling:
+            await self._fill(watched, all_of_it=all_of_it)
+
+    async def _fill(self, watched: Watched, *, all_of_it: bool) -> None:
         for series in watched.started:
             try:
                 keeper = self._committer.keepers.get(watched.symbol)

@@ -352,6 +352,21 @@ async def refusing_updates(table: str) -> AsyncIterator[None]:
         await db(execute)(*undo)
 
 
+async def test_nothing_looks_live_while_what_has_closed_cannot_be_stored(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livermore.runtime.STORED_WITHIN", 0.5)
+    async with simulated([BINANCE]) as world:
+        await world.start(BINANCE_ID)
+        await wait_for(world, BINANCE_ID, "BTCUSDT", "live")
+        await db(rename)(Checkpoint._meta.db_table, "elsewhere")
+        world.clock.advance(STEP)
+        assert "to be stored" in await wait_for(world, BINANCE_ID, "BTCUSDT", "stale")
+        assert world.connectors[BINANCE_ID].status.state == "stale"
+
+        await db(rename)("elsewhere", Checkpoint._meta.db_table)
+        await world.settled()
+        assert await wait_for(world, BINANCE_ID, "BTCUSDT", "live") == ""
+
+
 async def test_trouble_with_the_database_that_is_over_is_no_longer_shown(redis_url: str) -> None:
     async with simulated([BINANCE]) as world:
         await world.start(BINANCE_ID)
@@ -509,3 +524,18 @@ async def test_it_listens_before_the_history_is_fetched(redis_url: str, venue: A
         assert not any(watched.loaded for watched in connector.watched.values()), "by then no history can have come"
         world.sandbox.faults.clear(id=slow.id)
         await world.settled()
+
+
+async def test_filling_redis_in_again_takes_few_connections_however_many_symbols_there_are(redis_url: str) -> None:
+    async with simulated([BINANCE], top_n=20) as world:
+        before = (await world.redis.info("clients"))["connected_clients"]
+        await world.start(BINANCE_ID)
+        await world.redis.flushall()
+
+        world.connectors[BINANCE_ID].redis_lost()
+        await until(lambda: all_filled(world, BINANCE_ID), "candles of every symbol", world.nudge, patience=90)
+        assert (await world.redis.info("clients"))["connected_clients"] <= before + 12, "one for each symbol that is filled in, and no more"
+
+
+async def all_filled(world: World, exchange_id: str) -> bool:
+    return all(len(rows) > 50 for (_, timeframe), rows in (await world.candles(exchange_id)).items() if timeframe == "5m")
