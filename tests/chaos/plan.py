@@ -76,10 +76,20 @@ TAIL = 6.0
 """Seconds of market after the last blow."""
 
 
-def plan(seed: int, kills: int, programs: Sequence[str], *, lines: Sequence[str] = (), others: float = 1.0, gap: float = 4.0) -> Plan:
+def plan(
+    seed: int,
+    kills: int,
+    programs: Sequence[str],
+    *,
+    lines: Sequence[str] = (),
+    others: float = 1.0,
+    gap: float = 4.0,
+    always: Sequence[str] = (),
+) -> Plan:
     """So many kills over ``programs``, with ``others`` blows of other kinds for each, ``gap`` seconds apart on average.
 
-    ``lines``: whose lines may fail. Every program is killed before one is killed a second time more often than another.
+    ``lines``: whose lines may fail. ``always``: switches that are on somewhere in the run besides, at both exchanges. Every program is
+    killed before one is killed a second time more often than another.
     """
     rng = random.Random(f"chaos {seed}")
     deck: list[str] = []
@@ -91,6 +101,7 @@ def plan(seed: int, kills: int, programs: Sequence[str], *, lines: Sequence[str]
         blows.append(Blow(round(at, 2), "kill", deck.pop(), round(rng.uniform(0.0, 1.2), 2)))
         for _ in range(int(others) + (rng.random() < others % 1)):
             blows.append(_other(rng, at + rng.uniform(-0.3, 0.8) * gap, programs, lines))
+    blows += [_switch(rng, rng.uniform(0.3, max(0.4, at)), name, seconds=3.0, venue="") for name in always]
     blows.sort(key=lambda blow: blow.at)
     return Plan(seed, tuple(blows), round(at + TAIL, 2))
 
@@ -101,12 +112,14 @@ def _other(rng: random.Random, at: float, programs: Sequence[str], lines: Sequen
         return Blow(at, "stop", rng.choice(list(programs)), round(rng.uniform(0.2, 2.5), 2))
     if draw < 0.35 and lines:
         return _line(rng, at, rng.choice(list(lines)))
-    name = rng.choice(sorted(SWITCHES))
+    return _switch(rng, at, rng.choice(sorted(SWITCHES)), seconds=rng.uniform(0.3, 2.5), venue=rng.choice(VENUES))
+
+
+def _switch(rng: random.Random, at: float, name: str, *, seconds: float, venue: str) -> Blow:
     arguments = dict(rng.choice(list(SWITCHES[name])))
     if name in SPARSE:
         arguments["probability"] = SPARSE[name]
-    arguments["venue"] = rng.choice(VENUES)
-    return Blow(at, "fault", name, round(rng.uniform(0.3, 2.5), 2), arguments)
+    return Blow(round(at, 2), "fault", name, round(seconds, 2), {**arguments, "venue": venue})
 
 
 def _line(rng: random.Random, at: float, target: str) -> Blow:

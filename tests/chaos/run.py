@@ -82,6 +82,7 @@ class Down(NamedTuple):
 class Blind(NamedTuple):
     """A market that a page showed as live although its last closed candle was ``seconds`` of real time too old."""
 
+    at: str
     kind: str
     market: tuple[str, str]
     seconds: float
@@ -415,7 +416,7 @@ class World:
         for market, row in page.shown.rows.items():
             card = page.shown.cards.get(market[0], {})
             if market[0] in EXCHANGE_IDS and card.get("state") == row["state"] == "live" and (seconds := self._overdue(row)) > 0:
-                self.run.blind.append(Blind(page.kind, market, round(seconds, 2)))
+                self.run.blind.append(Blind(time.strftime("%H:%M:%S", time.gmtime()), page.kind, market, round(seconds, 2)))
 
     async def _sample(self) -> None:
         while True:

@@ -120,7 +120,7 @@ CHANGES: dict[str, tuple[str, Callable[[Run], object]]] = {
     "another indicator": ("i7", lambda run: run.indicators.update({KEY: {**(run.indicators[KEY] or {}), "signal": 19.001}})),
     "an older indicator": ("i7", lambda run: run.indicators.update({KEY: {**(run.indicators[KEY] or {}), "t": CLOSED - 2 * STEP}})),
     "no indicator": ("i7", lambda run: run.indicators.update({KEY: None})),
-    "live for 21 s though stale": ("i8", lambda run: run.blind.append(Blind("fast", KEY[:2], 21.0))),
+    "live for 21 s though stale": ("i8", lambda run: run.blind.append(Blind("12:00:00", "fast", KEY[:2], 21.0))),
     "61 connects in 5 minutes": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(connects=61)))),
     "too many requests": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(rest_requests=62_001)))),
     "a rule of the exchange broken": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(rules_broken=1)))),
