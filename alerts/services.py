@@ -114,10 +114,13 @@ def closes_commit(
         update_fields=["open_time", "indicator", "memory"],
         batch_size=500,
     )
-    for symbol, candle_time in revised:
+    alerts = _store(sequence, drafts, naming) if drafts else []
+    for symbol, candle_time in revised:  # also of the alerts that the same batch has raised
         raised = Alert.objects.filter(exchange_id=exchange_id, symbol=symbol, timeframe=BASE_TIMEFRAME, candle_time=candle_time)
         raised.update(revised=True)
-    return _store(sequence, drafts, naming) if drafts else []
+        for alert in alerts:
+            alert.revised |= (alert.symbol, alert.timeframe, alert.candle_time) == (symbol, BASE_TIMEFRAME, candle_time)
+    return alerts
 
 
 def _store(sequence: ExchangeSequence, drafts: Sequence[Draft], naming: dict[str, Naming]) -> list[Alert]:

@@ -16,6 +16,7 @@ from exchanges.adapters import Adapter
 from exchanges.events import ConnectionState, Event, Lifecycle, Limits, Stream
 from exchanges.link import Clocks, Link, LinkClosed
 from exchanges.pacing import Backoff, ConnectBudget
+from exchanges.recorder import Recorder
 from livermore.outbound import Reach
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Engine:
     """The connections to one exchange. ``want`` may be called at any time; ``run`` lasts until it is cancelled.
 
     ``reach``: where it may connect to. ``heard``: when the last frame of each symbol came, on whichever connection, as ``time.monotonic``
-    had it.
+    had it. ``recorder``: takes down what every connection brings, and what becomes of it.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Engine:
         reach: Reach,
         emit: Emit,
         clocks: Clocks = Clocks(),  # noqa: B008  (immutable)
+        recorder: Recorder | None = None,
     ) -> None:
         self.adapter, self.limits, self.emit, self.clocks, self.reach = adapter, limits, emit, clocks, reach
+        self.recorder = recorder
         self.url = adapter.connect_url(websocket_url)
         self.budget = ConnectBudget(limits.connects_per_5min)
         self.requests = count(1)
@@ -210,6 +213,7 @@ class _Slot:
             heard=engine.heard,
             reach=engine.reach,
             clocks=engine.clocks,
+            recorder=engine.recorder,
         )
 
     async def _wait(self, end: LinkClosed, backoff: Backoff) -> None:
@@ -219,4 +223,7 @@ class _Slot:
         await asyncio.sleep(delay)
 
     def _say(self, state: ConnectionState, reason: str = "", retry_in: float | None = None) -> None:
-        self.engine.emit(Lifecycle(state, time.time_ns() // 1_000_000, reason, retry_in, self.number))
+        event = Lifecycle(state, time.time_ns() // 1_000_000, reason, retry_in, self.number)
+        if self.engine.recorder is not None:
+            self.engine.recorder.connection(event)
+        self.engine.emit(event)

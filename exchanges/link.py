@@ -32,6 +32,7 @@ from exchanges.events import (
 )
 from exchanges.pacing import seconds_to_wait
 from exchanges.reasons import why
+from exchanges.recorder import Recorder
 from livermore.outbound import Reach, dial
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,9 @@ class Link:
         requests: Iterator[int],
         clocks: Clocks,
         heard: dict[str, float],
+        recorder: Recorder | None = None,
     ) -> None:
+        self._recorder, self._number = recorder, 0 if recorder is None else recorder.opened()
         self._adapter, self._ws, self._limits, self._emit, self._requests = adapter, ws, limits, emit, requests
         self._clocks = clocks
         self._heard = heard
@@ -104,7 +107,7 @@ class Link:
         self._outbox.extend((message, ()) for message in adapter.opening())
         if self._outbox:
             self._sendable.set()
-        self._tasks = [asyncio.create_task(work()) for work in (self._read, self._send, self._watch)]
+        self.tasks = [asyncio.create_task(work()) for work in (self._read, self._send, self._watch)]
 
     @classmethod
     async def connect(
@@ -118,8 +121,10 @@ class Link:
         heard: dict[str, float],
         reach: Reach,
         clocks: Clocks = Clocks(),  # noqa: B008  (immutable)
+        recorder: Recorder | None = None,
     ) -> "Link":
-        """Open a socket, to where ``reach`` allows. ``heard``: where it notes when a symbol's last frame came.
+        """Open a socket, to where ``reach`` allows. ``heard``: where it notes when a symbol's last frame came; ``recorder``: takes every
+        frame down.
 
         Raises LinkClosed with the reason.
         """
@@ -145,11 +150,11 @@ class Link:
             raise LinkClosed(f"refused: {refusal.reason}", retry_after=seconds_to_wait(refusal)) from error
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             raise LinkClosed(why(error)) from error
-        return cls(adapter, ws, limits=limits, emit=emit, requests=requests, clocks=clocks, heard=heard)
+        return cls(adapter, ws, limits=limits, emit=emit, requests=requests, clocks=clocks, heard=heard, recorder=recorder)
 
     @property
     def open(self) -> bool:
-        return not any(task.done() for task in self._tasks)
+        return not any(task.done() for task in self.tasks)
 
     @property
     def latency(self) -> float | None:
@@ -216,10 +221,10 @@ class Link:
         """
         leaving = asyncio.create_task(self._leaving.wait())
         try:
-            done, _ = await asyncio.wait([leaving, *self._tasks], timeout=age, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([leaving, *self.tasks], timeout=age, return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()
-        for task in self._tasks:
+        for task in self.tasks:
             if task in done:
                 await self.close()
                 raise self._end(task)
@@ -232,9 +237,12 @@ class Link:
         return LinkClosed(reason, was_open=True, proved=bool(self._candles or self._tickers))
 
     async def close(self) -> None:
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._recorder is not None:
+            self._recorder.closed(self._number)
+            self._recorder = None
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         with contextlib.suppress(Exception):
             await self._ws.close()
 
@@ -243,6 +251,8 @@ class Link:
         receive = self._ws.recv
         while True:
             frame = await receive(decode=False)
+            if self._recorder is not None:
+                self._recorder.frame(self._number, frame)
             self.frames += 1
             self.last_frame = time.monotonic()
             for event in parse(frame):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +14,8 @@ from exchanges.adapters.wire import BadAnswer, BadKey
 from exchanges.events import TIMEFRAMES, Balance, Candle, Credentials, Limits, Request, RestRefusal, SymbolInfo
 from exchanges.pacing import Backoff, WeightLimiter, seconds_to_wait
 from exchanges.reasons import why
+from exchanges.recorder import Recorder
+from exchanges.recording import kept
 from livermore.outbound import Forbidden, Reach, transport
 
 T = TypeVar("T")
@@ -63,10 +65,23 @@ def limiter_for(rest_url: str, limits: Limits) -> WeightLimiter:
 
 
 class RestClient:
-    """Asks one exchange. Use as ``async with RestClient(adapter, rest_url, limits, reach=exchange.reach) as rest``."""
+    """Asks one exchange. Use as ``async with RestClient(adapter, rest_url, limits, reach=exchange.reach) as rest``.
 
-    def __init__(self, adapter: Adapter, rest_url: str, limits: Limits, *, reach: Reach, timeout: float = 10.0) -> None:
+    ``recorder``: takes down what it hears.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        rest_url: str,
+        limits: Limits,
+        *,
+        reach: Reach,
+        timeout: float = 10.0,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._adapter = adapter
+        self._recorder = recorder
         self._url = rest_url.rstrip("/")
         self._reach = reach
         self._timeout = timeout
@@ -108,6 +123,8 @@ class RestClient:
 
     async def candles(self, symbol: str, timeframe: str, start: int, end: int, priority: int = NORMAL) -> list[Candle]:
         """Candles that open in [start, end), ascending, without the intervals the exchange leaves out."""
+        if self._recorder is not None:
+            self._recorder.asked(symbol, timeframe, start, end)
         requests = self._adapter.candles_requests(symbol, timeframe, start, end)
         bodies = [await self._get(request, priority) for request in requests]
         rows = self._read(lambda: self._adapter.parse_candles(bodies, symbol, timeframe))
@@ -170,8 +187,11 @@ class RestClient:
                     raise
                 if error.refusal.kind not in _DEFAULT_HOLD:  # a held limiter waits, and says so, for everybody
                     log.info("%s%s: %s; attempt %d of %d", self._url, request.path, error, attempt, attempts)
-                    await asyncio.sleep(backoff.next(0.1))
+                    await self._wait(backoff.next(0.1))
         raise AssertionError("unreachable")
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def _once(self, request: Request, priority: int, signing: _Signing | None) -> bytes:
         assert self._client is not None, "use it as a context manager"
@@ -195,13 +215,21 @@ class RestClient:
             httpx.InvalidURL,
             Forbidden,
         ) as error:  # its frames hold our headers: they are not for a traceback where those tell a key
+            if self._recorder is not None and signing is None:
+                self._recorder.answered(request, 0, {}, why(error).encode())
             raise RestError(RestRefusal("unavailable", why(error))) from (None if signing is not None else error)
         self.latency_ms = (time.monotonic() - started) * 1000
         body = _without_key(response.content, request, signing.credentials) if signing is not None else response.content
-        if response.status_code == 200:
+        if self._recorder is not None and signing is None:  # what a user's key brings is nobody else's
+            self._recorder.answered(request, response.status_code, kept(response.headers), body)
+        return self._taken(response.status_code, response.headers, body)
+
+    def _taken(self, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+        """The body of a 200. Raises RestError for anything else, and keeps everybody waiting where the exchange asks for it."""
+        if status == 200:
             return body
         self.refusals += 1
-        refusal = self._adapter.refusal(response.status_code, response.headers, body)
+        refusal = self._adapter.refusal(status, headers, body)
         if refusal.kind in _DEFAULT_HOLD:
             self._hold(refusal)
         raise RestError(refusal)

@@ -86,17 +86,25 @@ class Committer:
         self._on_redis_lost, self._on_trouble = on_redis_lost, on_trouble
         self.batch = Batch()
         self.keepers: dict[str, int | None] = {}
-        self._filled = asyncio.Event()
+        self._filled, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
         self.commits = 0
         self._redis_away = False
         self._taken_at: float | None = None
 
     def nudge(self) -> None:
+        self._idle.clear()
         self._filled.set()
+
+    async def drained(self) -> None:
+        """Wait until everything that was there to commit is committed, and out."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Commit batch after batch. Raises Fenced when another connector has taken over."""
         while True:
+            if not self._filled.is_set():
+                self._idle.set()
             await self._filled.wait()
             self._filled.clear()
             batch, self.batch = self.batch, Batch()

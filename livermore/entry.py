@@ -20,7 +20,7 @@ from exchanges.models import Exchange, KeyState
 from exchanges.status import Status
 from livermore import embedded
 from livermore.bus import FAILURES
-from livermore.hosting import Show, host
+from livermore.hosting import Record, Show, host
 from symbols import account, wants
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,10 @@ def revive_redis() -> None:
         log.warning("%s", error)
 
 
-def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO, user: str = "") -> None:
+def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO, user: str = "", record: Record | None = None) -> None:
     """Host exchanges until Ctrl-C or SIGTERM, for the system user named, if any (AUTH-01). Needs no browser.
 
+    ``record``: begins a recording of what an exchange sends, at each of its starts.
     Raises CommandError for an unknown exchange or user, an unreachable Redis or database.
     """
     system_user = find_system_user(user) if user else None
@@ -68,7 +69,7 @@ def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO
         if not autostart:
             out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
         show = progress_bar(sys.stderr) if sys.stderr.isatty() else progress_lines(out)
-        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show))
+        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record))
         out.write("Stopped.")
 
 
@@ -115,9 +116,9 @@ def said_of(user: User, exchanges: Sequence[Exchange]) -> str:
     return f"For {user.username}: {added} added symbols, {held} positions from ${minimum:g} up, {keys} keys."
 
 
-async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show) -> None:
+async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None) -> None:
     loop = asyncio.get_running_loop()
-    work = asyncio.create_task(host(exchanges, autostart, show, revive_redis))
+    work = asyncio.create_task(host(exchanges, autostart, show, revive_redis, record))
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, work.cancel)
     try:

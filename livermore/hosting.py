@@ -17,6 +17,7 @@ from exchanges.journal import Journal
 from exchanges.lease import Lease
 from exchanges.models import Exchange
 from exchanges.pacing import Backoff
+from exchanges.recorder import Recorder
 from exchanges.rest import RestClient, RestError
 from exchanges.status import HEARTBEAT, Status, publish_lifecycle
 from livermore import bus, positions
@@ -40,18 +41,23 @@ Show = Callable[[Status], None]
 """Shown after every change, for a terminal."""
 Revive = Callable[[], None]
 """Starts a Redis that is ours to start, when it is gone."""
+Record = Callable[[Exchange], Recorder]
+"""Begins a recording of what a connector hears."""
 
 
 class Host:
     """One hosted exchange. It holds the lease, answers commands, and keeps the connector going once it is started."""
 
-    def __init__(self, exchange: Exchange, redis: Redis, *, autostart: bool, show: Show, revive: Revive) -> None:
+    def __init__(
+        self, exchange: Exchange, redis: Redis, *, autostart: bool, show: Show, revive: Revive, record: Record | None = None
+    ) -> None:
         self.exchange = exchange
         self.id = exchange.pk
         self.status = Status(exchange.pk)
         self.connector: Connector | None = None
         self._autostart, self._show, self._revive, self._redis = autostart, show, revive, redis
         self._to_start = False
+        self._record = record
         self._lease = Lease(redis, exchange.pk)
         self._journal = Journal(exchange.pk)
         self._holds = False
@@ -199,8 +205,22 @@ class Host:
         fence, epoch = await db(services.sequence_take_over)(exchange_id=self.id)
         self.status.set_state("offline")
         self._journal.note("offline", "starting")
-        self.connector = Connector(self.exchange, self._redis, self.status, fence=fence, epoch=epoch, note=self._journal.note)
+        self.connector = Connector(
+            self.exchange, self._redis, self.status, fence=fence, epoch=epoch, note=self._journal.note, recorder=self._recorder()
+        )
         return self.connector
+
+    def _recorder(self) -> Recorder | None:
+        """A recording of what the connector is going to hear. One that cannot be made keeps nobody from his alerts."""
+        if self._record is None:
+            return None
+        try:
+            recorder = self._record(self.exchange)
+        except OSError as error:
+            log.error("%s: it is not recorded: %s", self.id, error)
+            return None
+        log.info("%s: recording into %s", self.id, recorder.path)
+        return recorder
 
     async def _keep_running(self, connector: Connector) -> None:
         """Run the connector; one that fell over, by our own fault or for want of the database, is started again."""
@@ -280,11 +300,18 @@ def _found(error: BaseException, kind: type[Exception]) -> BaseException | None:
 
 
 async def host(
-    exchanges: Sequence[Exchange], autostart: frozenset[str], show: Show = lambda status: None, revive: Revive = lambda: None
+    exchanges: Sequence[Exchange],
+    autostart: frozenset[str],
+    show: Show = lambda status: None,
+    revive: Revive = lambda: None,
+    record: Record | None = None,
 ) -> None:
-    """Host these exchanges until cancelled; those in ``autostart`` start at once."""
+    """Host these exchanges until cancelled; those in ``autostart`` start at once. ``record``: each start of one is recorded."""
     redis = bus.connect()
-    hosts = {exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive) for exchange in exchanges}
+    hosts = {
+        exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive, record=record)
+        for exchange in exchanges
+    }
 
     async def handle(command: Command) -> Answer | None:
         return await hosts[command.exchange_id].handle(command) if command.exchange_id in hosts else None

@@ -2,17 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
 
+import msgspec
 from django.db import Error as DatabaseError
 
 from alerts import services as alert_services
+from alerts.rules import Rule
 from alerts.services import Naming
 from exchanges.engine import Engine
 from exchanges.events import TIMEFRAMES, Candle, Channel, Stream
 from exchanges.models import Exchange
+from exchanges.recorder import Recorder
+from exchanges.recording import Followed
 from exchanges.rest import BACKGROUND, RestClient, RestError
+from exchanges.status import now_ms
 from livermore.commits import Committer, Relocation
 from livermore.db import db
 from livermore.watched import Watched
@@ -33,11 +38,18 @@ LOOK_EVERY = 30.0
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None] | None"]
 
 
+class Past(NamedTuple):
+    """What is known of symbols that join: how far each was evaluated, and (symbol, timeframe, rule id, label, close time) of alerts."""
+
+    checkpoints: list[Checkpoint]
+    fired: list[tuple[str, str, int, str, int]]
+
+
 class Pool:
     """``watched`` by symbol. A change reaches the running connection without a reconnect.
 
     ``on_history`` takes what a warm-up brought, ``on_leave`` a symbol that nobody follows any more; ``on_change`` is told that the pool is
-    another one.
+    another one. ``pause`` waits some seconds of the exchange's life; ``recorder`` takes down whom it follows.
     """
 
     def __init__(
@@ -52,6 +64,8 @@ class Pool:
         on_history: Callable[[Watched, History], None],
         on_leave: Callable[[str], None],
         on_change: Callable[[], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        recorder: Recorder | None = None,
     ) -> None:
         self.exchange = exchange
         self.watched: dict[str, Watched] = {}
@@ -59,6 +73,7 @@ class Pool:
         self._rest, self._engine, self._committer = rest, engine, committer
         self._clock, self._spawn = clock, spawn
         self._on_history, self._on_leave, self._on_change = on_history, on_leave, on_change
+        self._pause, self._recorder = pause, recorder
         self._warming = asyncio.Semaphore(WARMING_AT_ONCE)
         self._following = asyncio.Lock()
 
@@ -68,9 +83,9 @@ class Pool:
 
     async def reload(self) -> str:
         """Follow what changed in the database: rules, N, policies. Says what became of it."""
-        self._committer.evaluator.rules = await db(alert_services.rules_load)()
+        rules = await db(alert_services.rules_load)()
         await db(self.exchange.refresh_from_db)()
-        return await self._follow(await db(services.symbols_choose)(exchange=self.exchange))
+        return await self._follow(await db(services.symbols_choose)(exchange=self.exchange), rules)
 
     async def reload_forever(self) -> None:
         while True:
@@ -84,17 +99,24 @@ class Pool:
         """History, when the exchange has nothing more urgent to answer."""
         return await self._rest.candles(symbol, timeframe, start, end, BACKGROUND)
 
-    async def _follow(self, members: list[Member]) -> str:
+    async def _follow(self, members: list[Member], rules: list[Rule] | None = None) -> str:
         async with self._following:
-            wanted = {member.row.symbol: member for member in members}
-            gone = [symbol for symbol in self.watched if symbol not in wanted]
-            new = [member for symbol, member in wanted.items() if symbol not in self.watched]
-            moved = [symbol for symbol in self.watched if symbol in wanted and self._move(symbol, wanted[symbol].place)]
-            for symbol in gone:
-                self._leave(symbol)
-            if new:
-                await self._join(new)
-            self._engine.want(Stream(channel, symbol) for symbol in self.watched for channel in Channel)
+            past = await self._remembered([member.row.symbol for member in members if member.row.symbol not in self.watched])
+            return self.follow(members, self._committer.evaluator.rules if rules is None else rules, past)
+
+    def follow(self, members: list[Member], rules: list[Rule], past: Past) -> str:
+        """Watch these symbols, and no others, by these rules. ``past``: what is known of the new ones. Says what became of it."""
+        wanted = {member.row.symbol: member for member in members}
+        gone = [symbol for symbol in self.watched if symbol not in wanted]
+        new = [member for symbol, member in wanted.items() if symbol not in self.watched]
+        if self._recorder is not None and (new or gone or rules != self._committer.evaluator.rules):
+            self._recorder.followed(_followed(self._clock(), members, rules, past))
+        self._committer.evaluator.rules = rules
+        moved = [symbol for symbol in self.watched if symbol in wanted and self._move(symbol, wanted[symbol].place)]
+        for symbol in gone:
+            self._leave(symbol)
+        self._join(new, past)
+        self._engine.want(Stream(channel, symbol) for symbol in self.watched for channel in Channel)
         if new or gone or moved:
             self._committer.nudge()
             self._on_change()
@@ -110,20 +132,35 @@ class Pool:
         self._committer.batch.relocations.append(Relocation(symbol, before.place, place))
         return True
 
-    async def _join(self, members: list[Member]) -> None:
-        rows = [member.row for member in members]
-        checkpoints = await db(_checkpoints)(self.exchange.pk, [row.symbol for row in rows])
+    async def _remembered(self, symbols: list[str]) -> Past:
+        if not symbols:
+            return Past([], [])
+        checkpoints = await db(_checkpoints)(self.exchange.pk, symbols)
         since = self._clock() - 2 * TIMEFRAMES["1d"]
         cooldowns = await db(alert_services.cooldowns_stored)(exchange_id=self.exchange.pk, since=since)
+        new = set(symbols)
+        return Past(
+            checkpoints,
+            [
+                (symbol, timeframe, rule_id, label, candle_time + TIMEFRAMES[timeframe])
+                for symbol, timeframe, rule_id, label, candle_time in cooldowns
+                if symbol in new
+            ],
+        )
+
+    def _join(self, members: list[Member], past: Past) -> None:
+        checkpoints: dict[str, list[Checkpoint]] = {}
+        for checkpoint in past.checkpoints:
+            checkpoints.setdefault(checkpoint.symbol, []).append(checkpoint)
         for row, place in members:
             watched = self.watched[row.symbol] = Watched(row.symbol, self.exchange.timeframes, flags_closes=self._flags_closes)
             for checkpoint in checkpoints.get(row.symbol, []):
                 self._restore(watched, checkpoint)
             self._committer.naming[row.symbol] = Naming(row.base, row.quote, place)
             self._committer.keepers[row.symbol] = place.keeper
-        for symbol, timeframe, rule_id, label, candle_time in cooldowns:
-            self._committer.evaluator.remember(symbol, timeframe, rule_id, label, candle_time + TIMEFRAMES[timeframe])
-        for row in rows:
+        for symbol, timeframe, rule_id, label, close_time in past.fired:
+            self._committer.evaluator.remember(symbol, timeframe, rule_id, label, close_time)
+        for row, _ in members:
             self.watched[row.symbol].warming = self._spawn(self._warm_up(self.watched[row.symbol]))
 
     @property
@@ -146,8 +183,8 @@ class Pool:
         self._on_leave(symbol)
 
     async def _warm_up(self, watched: Watched) -> None:
-        while not await self._warm_up_once(watched):  # noqa: ASYNC110  (nothing tells us that the exchange changed its mind)
-            await asyncio.sleep(WARM_UP_RETRY)
+        while not await self._warm_up_once(watched):
+            await self._pause(WARM_UP_RETRY)
 
     async def _warm_up_once(self, watched: Watched) -> bool:
         async with self._warming:
@@ -166,8 +203,16 @@ class Pool:
         return True
 
 
-def _checkpoints(exchange_id: str, symbols: list[str]) -> dict[str, list[Checkpoint]]:
-    found: dict[str, list[Checkpoint]] = {}
-    for row in Checkpoint.objects.filter(exchange_id=exchange_id, symbol__in=symbols):
-        found.setdefault(row.symbol, []).append(row)
-    return found
+def _checkpoints(exchange_id: str, symbols: list[str]) -> list[Checkpoint]:
+    return list(Checkpoint.objects.filter(exchange_id=exchange_id, symbol__in=symbols))
+
+
+def _followed(clock: int, members: list[Member], rules: list[Rule], past: Past) -> Followed:
+    return Followed(
+        now_ms(),
+        clock,
+        [(row.symbol, row.base, row.quote) for row, _ in members],
+        [msgspec.to_builtins(rule) for rule in rules],
+        [(one.symbol, one.timeframe, one.open_time, one.indicator, one.memory) for one in past.checkpoints],
+        past.fired,
+    )

@@ -15,7 +15,7 @@ from alerts import services
 from alerts.evaluation import Evaluator, Origin
 from alerts.publishing import Publisher
 from exchanges import status as statuses
-from exchanges.engine import Engine
+from exchanges.engine import Emit, Engine
 from exchanges.events import (
     BASE_TIMEFRAME,
     TIMEFRAMES,
@@ -35,6 +35,7 @@ from exchanges.events import (
 from exchanges.measuring import Measuring
 from exchanges.models import Exchange
 from exchanges.pacing import Backoff
+from exchanges.recorder import Recorder
 from exchanges.rest import NORMAL, URGENT, RestClient, RestError
 from exchanges.status import Status
 from livermore import positions
@@ -67,18 +68,27 @@ FETCHED = Closing("history")
 class Connector:
     """Runs one exchange: from its sockets to committed and published alerts. ``run`` lasts until it is cancelled or fenced off.
 
-    ``first_word`` is set to what became of the first attempt to connect: "started", or why not.
+    ``first_word`` is set to what became of the first attempt to connect: "started", or why not. ``recorder`` takes down all it hears; it is
+    closed when the connector ends.
     """
 
     def __init__(
-        self, exchange: Exchange, redis: Redis, status: Status, *, fence: int, epoch: str, note: Note = lambda event, reason: None
+        self,
+        exchange: Exchange,
+        redis: Redis,
+        status: Status,
+        *,
+        fence: int,
+        epoch: str,
+        note: Note = lambda event, reason: None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.exchange, self.status = exchange, status
         self.clock = 0
         self.counters: Counter[str] = Counter()
         self.first_word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._redis, self._note = redis, note
-        self._adapter, limits = exchange.protocol, exchange.effective_limits
+        self._redis, self._note, self._recorder = redis, note, recorder
+        self._adapter = exchange.protocol
         self._tasks = asyncio.TaskGroup()
         self._last_day = 0
         self._next_hour = 0
@@ -88,8 +98,7 @@ class Connector:
         self._connections: dict[int, Lifecycle] = {}
         self._stood: set[int] = set()
         self._states = States(exchange.pk, redis)
-        self._rest = RestClient(self._adapter, exchange.rest_url, limits, reach=exchange.reach)
-        self._engine = Engine(self._adapter, websocket_url=exchange.websocket_url, limits=limits, reach=exchange.reach, emit=self.on_event)
+        self._rest, self._engine = self._outside(self.on_event)
         self._measuring = Measuring(self._engine, self._rest)
         self._evaluator = Evaluator([])
         self._committer = Committer(
@@ -112,12 +121,38 @@ class Connector:
             on_history=self._on_history,
             on_leave=self._on_leave,
             on_change=self._on_pool_change,
+            pause=self._pause,
+            recorder=recorder,
         )
         self._refill = Refill(redis, pool=self._pool, committer=self._committer, spawn=self._spawn, announce=self._announce_all)
         self.watched = self._pool.watched
 
+    def _outside(self, emit: Emit) -> tuple[RestClient, Engine]:
+        """What reaches the exchange."""
+        exchange, limits = self.exchange, self.exchange.effective_limits
+        rest = RestClient(self._adapter, exchange.rest_url, limits, reach=exchange.reach, recorder=self._recorder)
+        engine = Engine(
+            self._adapter,
+            websocket_url=exchange.websocket_url,
+            limits=limits,
+            reach=exchange.reach,
+            emit=emit,
+            recorder=self._recorder,
+        )
+        return rest, engine
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def run(self) -> None:
         """Connect, warm up, and go on until cancelled. Raises Fenced (in a group) when another connector has taken over."""
+        try:
+            await self._run()
+        finally:
+            if self._recorder is not None:
+                self._recorder.close("the connector ended")
+
+    async def _run(self) -> None:
         async with self._rest, self._tasks as tasks:
             self._evaluator.rules = await db(services.rules_load)()
             await self._committer.publisher.recover()
@@ -128,8 +163,8 @@ class Connector:
             await self._pool.update(await self._reach())
             await self._committer.try_redis(self._refill.sweep())
             self._next_hour = self.clock // _HOUR * _HOUR + _HOUR
-            self._spawn(self._follow_the_positions())
-            self._spawn(self._follow_market_caps())
+            self._aside(self._follow_the_positions())
+            self._aside(self._follow_market_caps())
             tasks.create_task(self._engine.run(), name="engine")
             tasks.create_task(self._check_forever(), name="check")
             tasks.create_task(self._put_tickers_out(), name="tickers")
@@ -320,6 +355,10 @@ class Connector:
             work.close()
             return None
 
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the way of a price: whatever it brings decides no alert."""
+        self._spawn(work)
+
     # Closed candles
 
     def _closed(self, watched: Watched, bars: Iterable[Bar]) -> None:
@@ -343,7 +382,7 @@ class Connector:
             batch.touched[series.symbol, series.timeframe] = series
             if series.timeframe == "1d" and advance.bar.open_time > self._last_day:
                 self._last_day = advance.bar.open_time
-                self._spawn(self._follow_the_volumes())
+                self._aside(self._follow_the_volumes())
             if not recovered:
                 self._note_the_hour(advance.bar.open_time + series.step)
                 value = store.indicator_value(series, advance.current)
@@ -363,7 +402,7 @@ class Connector:
         """What users hold is read again once an hour, when its candles close: the feed drives this, not a clock of ours."""
         if closed_at >= self._next_hour:
             self._next_hour = closed_at // _HOUR * _HOUR + _HOUR
-            self._spawn(self._follow_the_positions())
+            self._aside(self._follow_the_positions())
 
     def _on_history(self, watched: Watched, history: History) -> None:
         """A warm-up ended: evaluate what was missed, then what closed meanwhile."""
@@ -377,7 +416,7 @@ class Connector:
             bars, readings = history.bars.get(series.timeframe, []), history.readings.get(series.timeframe)
             batch.histories.append(HistoryWrite(series, bars, readings))
         self._closed(watched, history.live)
-        self._spawn(self._refill.fill(watched))
+        self._aside(self._refill.fill(watched))
 
     async def _check_forever(self) -> None:
         """Look for closes that are due, and for states that changed."""

@@ -25,7 +25,7 @@ from exchanges.sandbox.venues import BINANCE, COINBASE, Venue
 from exchanges.status import Status
 from livermore import bus, keys
 from livermore.db import db
-from livermore.hosting import host
+from livermore.hosting import Record, host
 from livermore.runtime import Connector
 from market_data import store
 from market_data.models import Checkpoint
@@ -118,10 +118,10 @@ class World:
         self.connectors[exchange_id] = Connector(exchange, self.redis, Status(exchange_id), fence=fence, epoch=epoch)
         return self.connectors[exchange_id]
 
-    async def host(self, *exchange_ids: str) -> None:
+    async def host(self, *exchange_ids: str, record: Record | None = None) -> None:
         """Host exchanges in one process, as ``runexchange --autostart`` does, and wait until they are warm."""
         exchanges = await db(lambda: list(Exchange.objects.filter(pk__in=exchange_ids)))()
-        task = asyncio.create_task(host(exchanges, frozenset(exchange_ids)))
+        task = asyncio.create_task(host(exchanges, frozenset(exchange_ids), record=record))
         self.running.update(dict.fromkeys(exchange_ids, task))
         await self.settled()
 

@@ -1,11 +1,12 @@
 """``runexchange [EXCHANGE…] [--autostart EXCHANGE]… [--user NAME]``: host exchanges, idle until told to start."""
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from livermore import entry
+from livermore import entry, feeds
 
 
 class Command(BaseCommand):
@@ -19,7 +20,11 @@ class Command(BaseCommand):
             metavar="NAME",
             help="run for this user, unattended: hosts what the user watches where no exchange is named (default: LIVERMORE_SYSTEM_USER)",
         )
+        parser.add_argument(
+            "--record", type=Path, metavar="DIRECTORY", help="record what each started exchange sends, a file a start, for replayfeed"
+        )
         parser.add_argument("--autostart", action="append", default=[], metavar="EXCHANGE", help="start this one at once; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        entry.run_exchanges(options["exchanges"], options["autostart"], user=options["user"], out=self.stdout)
+        record = feeds.recorders_in(options["record"]) if options["record"] else None
+        entry.run_exchanges(options["exchanges"], options["autostart"], user=options["user"], out=self.stdout, record=record)
