@@ -117,7 +117,7 @@ class ReplayedRest(RestClient):
     """Answers a request with what that request was answered, as soon as ``answer`` has brought it.
 
     ``recorded``: how many answers to each request there will be; ``lost``: how often each was asked and never answered. A request the
-    recording has no answer to fails, and is among ``unanswered`` if it was not asked then.
+    recording has no answer to fails, and is among ``unanswered`` if it was not asked then, nor while the recording was ``ending``.
     """
 
     def __init__(self, adapter: Adapter, *, limits: Limits, recorded: Mapping[Key, int], lost: Mapping[Key, int]) -> None:
@@ -126,6 +126,7 @@ class ReplayedRest(RestClient):
         self._answers: dict[Key, deque[Answered]] = {}
         self._waiting: dict[Key, deque[asyncio.Future[Answered]]] = {}
         self.unanswered: list[Key] = []
+        self.ending = False
 
     async def __aenter__(self) -> "ReplayedRest":
         return self
@@ -150,7 +151,7 @@ class ReplayedRest(RestClient):
         if self._left[key] <= 0:
             if self._lost[key] > 0:
                 self._lost[key] -= 1
-            else:
+            elif not self.ending:
                 self.unanswered.append(key)
             raise RestError(RestRefusal("bad_answer", "the recording has no answer to this request", final=True))
         self._left[key] -= 1

@@ -121,6 +121,11 @@ def replay_feed(path: Path, *, speed: float, into: Path | None, alerts: Path | N
     out.write(summary(found))
     if into is not None:
         out.write(f"What it gave is kept in {into}: a store of its own, to look at with LIVERMORE_DATA_DIR={into} and no DATABASE_URL.")
+    if found["fell_over"]:
+        raise CommandError(
+            f"The connector fell over this recording, after {found['played']:,} of {found['records']:,} records, as it may have done then: "
+            f"{found['fell_over']}. The lines above say where."
+        )
     if compare:
         differences = compared([json.loads(line) for line in text.splitlines()], found)
         out.write("\n".join(differences[:_MOST_SHOWN]) or "The alerts are those of the live database.")

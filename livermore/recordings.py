@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,8 @@ from livermore.db import db
 from livermore.replaying import Contents, Replay, contents
 from livermore.runtime import Connector
 from symbols.models import Symbol
+
+log = logging.getLogger(__name__)
 
 PROGRESS_EVERY = 10.0
 FIELDS = (
@@ -121,8 +124,7 @@ async def replay(order: Order) -> dict[str, Any]:
     running = asyncio.create_task(connector.run())
     try:
         await asyncio.wait([running, connector.done], return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
+        fell_over = _why_it_fell(running)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -130,7 +132,18 @@ async def replay(order: Order) -> dict[str, Any]:
     seconds = time.monotonic() - began
     lines = await db(_alerts)(exchange.pk)
     await asyncio.to_thread(Path(order["alerts"]).write_text, "".join(f"{json.dumps(line)}\n" for line in lines))
-    return {**_summed(found), **_played(connector), "alerts": len(lines), "seconds": seconds}
+    return {**_summed(found), **_played(connector), "alerts": len(lines), "seconds": seconds, "fell_over": fell_over}
+
+
+def _why_it_fell(running: "asyncio.Task[None]") -> str:
+    """What brought the connector down over this recording, the innermost reason; "" where nothing did. The log has all of it."""
+    error = running.exception() if running.done() else None
+    if error is None:
+        return ""
+    log.error("the connector fell over", exc_info=error)
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def readable(path: Path, *, damaged: bool) -> Contents:
@@ -176,6 +189,7 @@ def _played(connector: Replay) -> dict[str, Any]:
         "gaps": counters["gaps_repaired"],
         "revised": counters["revised"],
         "closed": connector.closed,
+        "played": connector.played,
         "unanswered": len(connector.rest.unanswered),
     }
 

@@ -42,7 +42,7 @@ from exchanges.replayed import Key, ReplayedEngine, ReplayedRest, settle
 from exchanges.status import Status
 from livermore.db import db
 from livermore.pool import Past
-from livermore.runtime import Connector
+from livermore.runtime import Connector, read_back_from
 from livermore.watched import Watched
 from market_data.candles import Bar
 from market_data.models import Checkpoint
@@ -57,6 +57,8 @@ MOST_UNCOMMITTED = 2_000
 LIMITS = Limits(
     messages_per_second=1e6, connects_per_5min=10**6, streams_per_connection=10**9, rest_weight_per_minute=10**6, rest_burst=10**6
 )
+ENDING = 2_000
+"""Milliseconds before the end of a recording whose answers may have come after it."""
 SAY_EVERY = 5.0
 
 
@@ -182,6 +184,7 @@ class Replay(Connector):
         try:
             for record in Reader(file).records():
                 self._now = max(self._now, record.at)
+                self.rest.ending = self._now > self._found.last - ENDING
                 if self._speed:
                     await asyncio.sleep(began + (self._now - self._found.first) / 1000 / self._speed - time.monotonic())
                 await self._end_pauses()
@@ -229,11 +232,12 @@ class Replay(Connector):
                 self._on_lifecycle(Lifecycle(ConnectionState(record.state), record.at, record.reason, None, record.connection))
 
     def _read_back_now(self, asked: Asked) -> None:
-        """The connector asked for what was due at this moment; who is still warming up, or waits for an answer, asks by itself."""
+        """The connector asked for what was due at this moment, or for a history: a warm-up asks for that by itself."""
         watched = self.watched.get(asked.symbol)
         if watched is None or asked.timeframe != BASE_TIMEFRAME or (watched.reading_back and not watched.reading_back.done()):
             return
-        if (due := watched.book.due(self.clock)) is not None:
+        due = watched.book.due(self.clock)
+        if due is not None and (read_back_from(due[0]), due[1]) == (asked.start, asked.end):
             watched.reading_back = self._spawn(self._read_back_once(watched, *due))
 
     async def _read_back_once(self, watched: Watched, start: int, end: int) -> None:

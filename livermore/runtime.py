@@ -65,6 +65,11 @@ FETCHED = Closing("history")
 """A candle that a warm-up fetched."""
 
 
+def read_back_from(start: int) -> int:
+    """From where on to ask for candles that are due from ``start`` on: the last final ones with them, to notice that one was revised."""
+    return start - (RECENT - 1) * STEP
+
+
 class Connector:
     """Runs one exchange: from its sockets to committed and published alerts. ``run`` lasts until it is cancelled or fenced off.
 
@@ -442,7 +447,7 @@ class Connector:
         asked = self.clock
         priority = URGENT if watched.would_fire(self._evaluator) else NORMAL
         try:
-            rows = await self._rest.candles(watched.symbol, BASE_TIMEFRAME, start - (RECENT - 1) * STEP, end, priority)
+            rows = await self._rest.candles(watched.symbol, BASE_TIMEFRAME, read_back_from(start), end, priority)
         except RestError as error:
             self._count("read_backs_failed", "a close could not be read back: %s", error)
             self.status.set_error(f"{watched.symbol}: a close could not be read back: {error}")
