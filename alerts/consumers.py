@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 LOG_IN_AGAIN, FORBIDDEN, BAD_MESSAGE, TOO_SLOW = 4401, 4403, 4400, 4008
 TRY_LATER = 4503
 """The database does not answer."""
+OUR_FAULT = 4500
+"""Sending failed. Not 1011: daphne sends none of the codes below 3000 but 1000."""
 RIGHT = "alerts.view_alert"
 """What a user needs to hear the feed: every role has it."""
 LARGEST_MESSAGE = 16_384
@@ -387,7 +389,18 @@ class FeedConsumer(AsyncWebsocketConsumer):
             self._closing = asyncio.create_task(self.close(TOO_SLOW))
 
     async def _flush(self) -> None:
-        """Send everything owed as one frame a turn."""
+        """Send what is owed for as long as that works. A socket that takes nothing any more is closed: the page resumes on another."""
+        try:
+            await self._send_what_is_owed()
+        except Exception as error:
+            gone = isinstance(error, OSError)  # how a server says that the client has left: no fault of ours
+            level = logging.INFO if gone else logging.ERROR
+            log.log(level, "a frame could not be sent (%s); the socket of user %d is closed", error, self.viewer.user_id, exc_info=not gone)
+            with contextlib.suppress(Exception):  # the same fault may stand in its way
+                await self.close(OUR_FAULT)
+
+    async def _send_what_is_owed(self) -> None:
+        """Everything owed as one frame a turn."""
         slow_since: float | None = None
         while True:
             if slow_since is None:
