@@ -89,6 +89,7 @@ def record_feed(exchange: Exchange, output: Path, *, symbols: Sequence[str], sec
         "exchange": row,
         "rules": rules,
         "policies": policies,
+        "kept": False,
         "header": msgspec.to_builtins(header_of(exchange, symbols)),
         "output": str(output.absolute()),
         "seconds": seconds,
@@ -111,7 +112,13 @@ def replay_feed(path: Path, *, speed: float, into: Path | None, alerts: Path | N
     try:
         with apart.store(into) as directory:
             written = directory / "alerts.jsonl"
-            order = {"path": str(path.absolute()), "speed": speed, "alerts": str(written), "damaged": damaged}
+            order = {
+                "path": str(path.absolute()),
+                "speed": speed,
+                "alerts": str(written),
+                "damaged": damaged,
+                "kept": into is not None,
+            }
             found = apart.run("replay", order, directory=directory, log_level="ERROR", say=_sayer(out))
             text = written.read_text()
     except apart.Apart as error:
