@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from alerts.models import Alert, AlertRule
+from alerts.models import Alert, AlertRule, Delivery, DeliveryState, Outage
 from exchanges.admin import badge, exchange_label, in_one_line, moment, reload_connectors
 from exchanges.events import TIMEFRAMES
 from exchanges.forms import TimeframesField
@@ -201,6 +201,95 @@ class AlertAdmin(ModelAdmin):
     @display(description="timeframes")
     def stages(self, alert: Alert) -> str:
         return ", ".join(f"{item['timeframe']} {_reading(item['macdv'])} {item['stage']}" for item in alert.timeframes)
+
+
+class DeliveryStateFilter(DropdownFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(DeliveryState.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
+class Record(ModelAdmin):
+    """Written by the delivery processes: nobody adds, changes or deletes it."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Record):
+    """The outbox. Whose a message is, and what it says, is for superusers: it may be about what a user holds."""
+
+    list_display = ["made", "kind", "about", "state_label", "attempts", "dwell", "last_error"]
+    list_filter = [DeliveryStateFilter, "about", "channel__kind"]
+    list_select_related = ["channel__user"]
+    ordering = ["-pk"]
+    show_full_result_count = False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
+        own = ["user", "title", "body"] if request.user.is_superuser else []
+        return [(None, {"fields": [*own, "kind", "about", "state_label", "attempts", "last_error", "made", "due", "sent", "dwell"]})]
+
+    @display(description="made", ordering="created_at")
+    def made(self, row: Delivery) -> str:
+        return moment(row.created_at)
+
+    @display(description="due")
+    def due(self, row: Delivery) -> str:
+        return moment(row.due_at)
+
+    @display(description="sent")
+    def sent(self, row: Delivery) -> str:
+        return moment(row.sent_at)
+
+    @display(description="user")
+    def user(self, row: Delivery) -> str:
+        return str(row.channel.user)
+
+    @display(description="channel")
+    def kind(self, row: Delivery) -> str:
+        return row.channel.get_kind_display()
+
+    @display(description="state", ordering="state", label={"sent": "success", "failed": "danger", "expired": "warning", "sending": "info"})
+    def state_label(self, row: Delivery) -> tuple[str, str]:
+        return row.state, row.get_state_display()
+
+    @display(description="close to sent")
+    def dwell(self, row: Delivery) -> str:
+        return "-" if row.sent_at is None else f"{max(0, row.sent_at - row.closed_at) / 1000:.1f} s"
+
+
+@admin.register(Outage)
+class OutageAdmin(Record):
+    """When exchanges went dark, as users were told."""
+
+    list_display = ["on", "began", "ended", "inhibited", "reason"]
+    list_filter = [("exchange", RelatedDropdownFilter)]
+    list_select_related = ["exchange"]
+    fields = ["on", "began", "ended", "inhibited", "reason"]
+
+    @display(description="exchange", ordering="exchange")
+    def on(self, row: Outage) -> str:
+        return exchange_label(row.exchange)
+
+    @display(description="began", ordering="began_at")
+    def began(self, row: Outage) -> str:
+        return moment(row.began_at)
+
+    @display(description="ended", ordering="ended_at")
+    def ended(self, row: Outage) -> str:
+        return moment(row.ended_at)
 
 
 def _reading(macdv: float | None) -> str:

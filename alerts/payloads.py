@@ -199,6 +199,18 @@ class OwnTerms(TypedDict):
     reason: str
 
 
+class OwnSilence(TypedDict):
+    """What this user acknowledged (until its stage changes) or snoozed. ``timeframe`` "": all of the symbol's."""
+
+    id: int
+    kind: Literal["ack", "snooze"]
+    exchange_id: str
+    symbol: str
+    timeframe: str
+    stage: str
+    until: int | None
+
+
 class Settings(TypedDict):
     """What this user set. ``own_exchange_id``: where the user buys, "" where nothing is chosen."""
 
@@ -210,6 +222,8 @@ class Settings(TypedDict):
     timeframes: list[str]
     theme: str
     palette: str
+    notify_pages: bool
+    """Whether open pages are told of alerts (``notify``)."""
 
 
 class AccountMessage(TypedDict):
@@ -217,6 +231,7 @@ class AccountMessage(TypedDict):
 
     type: Literal["account"]
     own: list[OwnSymbol]
+    silences: list[OwnSilence]
     settings: Settings
 
 
@@ -264,6 +279,21 @@ class MoveMessage(TypedDict):
     usual_bps: float
     other_bps: float
     window_ms: int
+
+
+class NotifyMessage(TypedDict):
+    """To a user who wants open pages to notify: what alerts/policy.py let through. ``tag``: two of the same are one notification.
+
+    ``at``: when the candle closed; ``silent``: without sound, because it is delayed.
+    """
+
+    type: Literal["notify"]
+    title: str
+    body: str
+    path: str
+    tag: str
+    silent: bool
+    at: int
 
 
 class LifecycleMessage(TypedDict):
@@ -344,6 +374,7 @@ Message = (
     | PositionsMessage
     | AccountMessage
     | MoveMessage
+    | NotifyMessage
     | SubscribedMessage
     | RefusedMessage
     | MissedMessage

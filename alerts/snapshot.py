@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from alerts import services
 from alerts.crossexchange import region_verdict
-from alerts.models import Alert, ExchangeSequence
-from alerts.payloads import AccountMessage, AlertMessage, ExchangeCard, OwnTerms, Position, SnapshotMessage, SymbolRow
+from alerts.models import Alert, ExchangeSequence, NotificationSettings, Silence
+from alerts.payloads import AccountMessage, AlertMessage, ExchangeCard, OwnSilence, OwnTerms, Position, SnapshotMessage, SymbolRow
 from exchanges import status as statuses
 from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.services import taker_fees
@@ -70,6 +70,7 @@ def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
             }
             for one in own
         ],
+        "silences": silences_of(user_id),
         "settings": {
             "own_exchange_id": bought_at or "",
             "terms": terms_of(user_id, preferences.region),
@@ -79,10 +80,28 @@ def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
             "timeframes": preferences.timeframes,
             "theme": preferences.theme,
             "palette": preferences.palette,
+            "notify_pages": NotificationSettings.objects.filter(pk=user_id, pages=True).exists(),
         },
     }
     moves_for = bought_at if bought_at and preferences.show_moves else ""
     return Viewer(user_id, exchange_ids, moves_for, markets, private), account
+
+
+def silences_of(user_id: int) -> list[OwnSilence]:
+    """What a user acknowledged or snoozed, newest first."""
+    rows = Silence.objects.filter(user_id=user_id).exclude(until__lte=statuses.now_ms())
+    return [
+        {
+            "id": row.pk,
+            "kind": "snooze" if row.kind == "snooze" else "ack",
+            "exchange_id": row.exchange_id,
+            "symbol": row.symbol,
+            "timeframe": row.timeframe,
+            "stage": row.stage,
+            "until": row.until,
+        }
+        for row in rows
+    ]
 
 
 def terms_of(user_id: int, region: str) -> list[OwnTerms]:

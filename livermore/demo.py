@@ -62,6 +62,7 @@ def run(*, host: str, port: int, speed: int, exchanges: int, symbols: int | None
         websocket_port, rest_port = _free_ports(SANDBOX_PORTS)
         names = simulated_exchanges(exchanges, symbols)
         point_simulated_exchanges(names, websocket_port, rest_port)
+        os.environ.setdefault("SITE_URL", page.rstrip("/"))  # for the children: links in messages
         os.environ.setdefault("MARKET_CAP_URL", f"http://127.0.0.1:{rest_port}/coingecko")  # for the children: the sandbox tells them
         supervisor = Supervisor(
             children(host=host, port=port, speed=speed, websocket_port=websocket_port, rest_port=rest_port, names=names, symbols=symbols),
@@ -97,6 +98,7 @@ def children(
     return [
         Child("runsandbox", ("manage.py", "runsandbox", *ports, *market, *venues, *size)),
         Child("runexchange", ("manage.py", "runexchange", *autostart)),
+        Child("rundelivery", ("manage.py", "rundelivery")),
         Child("web", ("-m", "daphne", *SNAPSHOTS, "-b", host, "-p", str(port), "livermore.asgi:application")),
     ]
 

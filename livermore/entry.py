@@ -5,7 +5,7 @@ import getpass
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -73,6 +73,20 @@ def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO
         out.write("Stopped.")
 
 
+def run_delivery(*, out: TextIO) -> None:
+    """Deliver notifications until Ctrl-C or SIGTERM. Raises CommandError for an unreachable Redis or database."""
+    from alerts.delivery import deliver  # it brings what sends, which no other process needs
+
+    try:
+        Exchange.objects.exists()
+    except DatabaseError as error:
+        raise CommandError(f"The database cannot be read: {error}. Run `python manage.py migrate`, or check DATABASE_URL.") from error
+    with redis_ready():
+        out.write("Delivering notifications. Ctrl-C ends it.")
+        asyncio.run(_run(deliver()))
+        out.write("Stopped.")
+
+
 MAY_START = "exchanges.control_exchange"
 
 
@@ -117,8 +131,13 @@ def said_of(user: User, exchanges: Sequence[Exchange]) -> str:
 
 
 async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None) -> None:
+    await _run(host(exchanges, autostart, show, revive_redis, record))
+
+
+async def _run(running: Coroutine[Any, Any, None]) -> None:
+    """Run something until it ends or a signal ends it."""
     loop = asyncio.get_running_loop()
-    work = asyncio.create_task(host(exchanges, autostart, show, revive_redis, record))
+    work = asyncio.create_task(running)
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, work.cancel)
     try:

@@ -66,6 +66,16 @@ def exchange_lease(exchange_id: str) -> str:
     return f"exchange:lease:{exchange_id}"
 
 
+def delivery_beat() -> str:
+    """String with a TTL of 15 s: that a process delivers notifications. No key means that none does."""
+    return "delivery:beat"
+
+
+def delivery_figures() -> str:
+    """Hash: what all delivery processes have counted, for /metrics."""
+    return "delivery:figures"
+
+
 def crossing_lease() -> str:
     """String: who compares the exchanges with one another."""
     return "crossing:lease"

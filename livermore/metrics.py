@@ -10,12 +10,16 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from alerts import feedhub
+from alerts.delivery_services import DWELL, deliveries_waiting
+from alerts.models import Kind
 from exchanges.health import exchange_healths
 from exchanges.models import STATES, Exchange
+from exchanges.status import now_ms
+from livermore import bus, keys
 from livermore.configuration import is_loopback
 
 GAUGES = {
@@ -84,6 +88,7 @@ class _Collector:
         healths = exchange_healths(Exchange.objects.filter(active=True))
         yield from _of_exchanges(healths)
         yield from _of_sockets(feedhub.backlogs())
+        yield from _of_deliveries(_figures(), deliveries_waiting())
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -106,6 +111,37 @@ def _of_exchanges(healths: list[dict[str, Any]]) -> Iterator[Metric]:
         if health.get("oldest"):
             silence.add_metric([health["exchange"].pk], health["oldest"][0][2] / 1000)
     yield silence
+
+
+def _figures() -> dict[Any, Any]:
+    """What the delivery processes have counted; nothing where Redis is away."""
+    try:
+        return dict(bus.sync().hgetall(keys.delivery_figures()))
+    except bus.FAILURES:
+        return {}
+
+
+def _of_deliveries(figures: dict[bytes, bytes], waiting: tuple[int, int | None]) -> Iterator[Metric]:
+    """Of all delivery processes together: they count in Redis, and a Redis that starts anew counts from 0."""
+    counted = {tuple(name.decode().split("|")): float(value) for name, value in figures.items()}
+    ends = CounterMetricFamily("livermore_deliveries", "Attempts to send a message, by what became of them.", labels=["kind", "outcome"])
+    dwell = HistogramMetricFamily(
+        "livermore_delivery_dwell_seconds", "From the close of the candle until the other end has taken the message.", labels=["kind"]
+    )
+    for kind in Kind.values:
+        for outcome in ("sent", "retried", "failed", "lost"):
+            ends.add_metric([kind, outcome], counted.get((outcome, kind), 0.0))
+        total, buckets = 0.0, []
+        for bound in (*(f"{bound:g}" for bound in DWELL), "+Inf"):
+            total += counted.get(("dwell", kind, bound), 0.0)
+            buckets.append((bound, total))
+        dwell.add_metric([kind], buckets, sum_value=counted.get(("dwell_sum", kind), 0.0))
+    yield ends
+    yield dwell
+    rows, oldest = waiting
+    yield GaugeMetricFamily("livermore_deliveries_waiting", "Messages that are due and have not been sent.", value=rows)
+    age = 0.0 if oldest is None else max(0.0, (now_ms() - oldest) / 1000)
+    yield GaugeMetricFamily("livermore_deliveries_oldest_seconds", "For how long the oldest of them has been due.", value=age)
 
 
 def _family(family: Any, healths: list[dict[str, Any]], figure: str, unit: float) -> Metric:

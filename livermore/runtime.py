@@ -497,8 +497,8 @@ class Connector:
         behind = f"closed candles have waited {self._committer.behind:.0f} s to be stored" if self._committer.behind > STORED_WITHIN else ""
         for symbol, watched in self.watched.items():
             loaded += watched.loaded
-            state = watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER, behind=behind)
-            self._states.set(symbol, *state)
+            found = watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER, behind=behind)
+            self._states.set(symbol, *found)
         status.warmup = loaded / len(self.watched) if loaded < len(self.watched) else None
         status.counters = {**self.counters, "warm_ups_failed": self._pool.failures}
         figures = self._measuring.look((event.event_time, received) for event, received in self._tickers.values())

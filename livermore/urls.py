@@ -10,6 +10,7 @@ from rest_framework.routers import APIRootView, DefaultRouter
 
 from alerts.across_api import AcrossView, VenuesView
 from alerts.api import AlertViewSet
+from alerts.notification_api import ChannelViewSet, DeliveryViewSet, NotificationsView, SilenceViewSet
 from alerts.receipt_api import ReceiptView
 from alerts.views import alert_page, dashboard, prices
 from alerts.why_api import WhyView
@@ -43,6 +44,9 @@ router.register("symbols", SymbolViewSet)
 router.register("alerts", AlertViewSet)
 router.register("my/symbols", OwnSymbolViewSet, basename="own-symbol")
 router.register("my/positions", PositionViewSet, basename="position")
+router.register("my/channels", ChannelViewSet, basename="channel")
+router.register("my/deliveries", DeliveryViewSet, basename="delivery")
+router.register("my/silences", SilenceViewSet, basename="silence")
 router.register("my/exchanges", OwnExchangeViewSet, basename="own-exchange")
 
 api: list[URLPattern | URLResolver] = [
@@ -51,6 +55,7 @@ api: list[URLPattern | URLResolver] = [
     path("coins/<str:coin>/venues/", VenuesView.as_view(), name="venues"),
     path("exchanges/<str:exchange_id>/symbols/<path:symbol>/why/", WhyView.as_view(), name="why"),
     path("alerts/<path:uid>/receipt/", ReceiptView.as_view(), name="receipt"),
+    path("my/notifications/", NotificationsView.as_view(), name="own-notifications"),
     path("my/settings/", SettingsView.as_view(), name="own-settings"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", login_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="api-docs"),

@@ -10,7 +10,7 @@ from django.db import connection
 from exchanges.seeds import ROWS, exchanges_seed
 
 SEEDS = ("exchanges.migrations.0002_groups", "alerts.migrations.0002_default_rule")
-RIGHTS = ("exchanges.migrations.0004_roles", "exchanges.migrations.0007_event_rights")
+RIGHTS = ("exchanges.migrations.0004_roles", "exchanges.migrations.0007_event_rights", "alerts.migrations.0007_notification_rights")
 """What came later for the groups: given once, as a migration does, to groups that are new."""
 
 

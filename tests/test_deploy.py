@@ -42,7 +42,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 EXAMPLE = DEPLOY / "compose.env.example"
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(name for name, service in SERVICES.items() if service["image"] == "livermore")
-HOSTED = sorted(set(OURS) - {"web", "migrate"})
+HOSTED = sorted(set(OURS) - {"web", "migrate", "delivery"})
 TOP_LEVEL = {"name", "services", "networks", "volumes", "configs", "secrets", "include"}
 OF_OTHERS = {
     "POSTGRES_USER",
@@ -285,7 +285,8 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 @needs_systemd
 def test_systemd_takes_the_units_without_a_word(units: list[Path]) -> None:
-    assert [unit.name for unit in units] == ["livermore-exchange@coinbase.service", "livermore-web.service", "livermore.target"]
+    services = [f"livermore-{name}.service" for name in ("delivery", "exchange@coinbase", "web")]
+    assert [unit.name for unit in units] == [*services, "livermore.target"]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -350,6 +350,7 @@ SETTINGS = {
     "timeframes": ["5m", "15m", "1h", "4h", "1d"],
     "theme": "dark",
     "palette": "standard",
+    "notify_pages": False,
 }
 
 
@@ -369,6 +370,7 @@ async def test_ones_own_comes_before_the_snapshot(trader: User, btc: Symbol, dog
         account, snapshot = await page.up_to(lambda message: message["type"] == "snapshot")
         assert account == {
             "type": "account",
+            "silences": [],
             "own": [
                 {"exchange_id": "coinbase", "symbol": "BTC-USD", "added": False, "quantity": 0.5, "value": 32_500.25},
                 {"exchange_id": "coinbase", "symbol": "DOGE-USD", "added": True, "quantity": None, "value": None},
@@ -382,6 +384,7 @@ async def test_ones_own_comes_before_the_snapshot(trader: User, btc: Symbol, dog
                 "timeframes": ["1h"],
                 "theme": "light",
                 "palette": "colour-blind",
+                "notify_pages": False,
             },
         }
         assert [(row["symbol"], row["tier"]) for row in snapshot["symbols"]] == [("BTC-USD", 1), ("DOGE-USD", 2)]
@@ -392,7 +395,7 @@ async def test_what_another_wants_is_not_shown(kaia: User, btc: Symbol, doge: Sy
     async with opened(kaia) as page:
         await page.socket.send_json_to({"type": "hello", "v": 1, "resume": {}})
         account, snapshot = await page.up_to(lambda message: message["type"] == "snapshot")
-        assert account == {"type": "account", "own": [], "settings": {**SETTINGS, "terms": await db(terms)()}}
+        assert account == {"type": "account", "own": [], "silences": [], "settings": {**SETTINGS, "terms": await db(terms)()}}
         assert [(row["symbol"], row["tier"]) for row in snapshot["symbols"]] == [("BTC-USD", 1)]
 
 

@@ -102,7 +102,7 @@ def test_more_simulated_exchanges_get_rows_and_fewer_switch_them_off() -> None:
 
 def test_more_exchanges_and_symbols_reach_the_sandbox_and_the_connectors() -> None:
     names = ["coinbase-sandbox", "binance-sandbox", "binance-us-sandbox"]
-    sandbox, connectors, _ = demo.children(host="127.0.0.1", port=8000, speed=60, websocket_port=1, rest_port=2, names=names, symbols=100)
+    sandbox, connectors, *_ = demo.children(host="127.0.0.1", port=8000, speed=60, websocket_port=1, rest_port=2, names=names, symbols=100)
     assert sandbox.command[-10:] == (*(word for name in (*names, "kraken-sandbox") for word in ("--venue", name)), "--symbols", "100")
     assert connectors.command[2:] == tuple(word for name in names for word in ("--autostart", name))
 
@@ -134,6 +134,7 @@ def test_it_runs_the_sandbox_the_connectors_and_the_pages(settings: object) -> N
             ),
         ),
         Child("runexchange", ("manage.py", "runexchange", "--autostart", "coinbase-sandbox", "--autostart", "binance-sandbox")),
+        Child("rundelivery", ("manage.py", "rundelivery")),
         Child(
             "web",
             ("-m", "daphne", "--websocket-max-message-size", "16777216", "-b", "127.0.0.1", "-p", "8000", "livermore.asgi:application"),
@@ -254,7 +255,7 @@ def test_it_lets_the_admin_in_and_leaves_nothing_behind_whether_killed_or_stoppe
     assert password
     assert log_in(page, password[0]) == 200
     assert log_in(page.replace("127.0.0.1", "localhost"), password[0]) == 200
-    assert len(killed.processes()) == 5, "sandbox, connectors, pages, Redis and its keeper"
+    assert len(killed.processes()) == 6, "sandbox, connectors, delivery, pages, Redis and its keeper"
     killed.process.kill()
     killed.process.wait()
     wait_until_empty(killed.processes)

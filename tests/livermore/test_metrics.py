@@ -10,8 +10,11 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanges.models import Exchange
+from exchanges.status import now_ms
+from livermore import bus, keys
 from livermore.db import db
 from tests import seeds
+from tests.alerts.notifying import delivery, reader
 from tests.exchanges.test_health import FIGURES, happened
 from tests.hosting import say_status
 from tests.people import browser, client_of, person
@@ -155,8 +158,27 @@ def test_without_redis_the_states_are_unknown(db, valkey):
 @pytest.mark.usefixtures("_world", "_token")
 def test_it_reads_the_exchanges_once(django_assert_num_queries):
     Exchange.objects.filter(pk="kraken").update(active=False)
-    with django_assert_num_queries(2):  # exchanges, states
+    with django_assert_num_queries(3):  # exchanges, states, the outbox
         assert "livermore_exchange_state kraken offline" not in scrape(**with_token())
+
+
+@pytest.mark.usefixtures("_world", "_token")
+def test_it_says_how_long_messages_take_and_what_waits(redis_url):
+    to = reader()
+    now = now_ms()
+    for key, due_at, state in (("a", now - 9_500, "waiting"), ("b", now + 60_000, "waiting"), ("c", 1, "sent")):
+        delivery(to, key, due_at=due_at, state=state)
+    figures = {"sent|discord": 3, "retried|discord": 2, "dwell|discord|2.5": 2, "dwell|discord|+Inf": 1, "dwell_sum|discord": 4003.25}
+    bus.sync().hset(keys.delivery_figures(), mapping=figures)
+    found = scrape(**with_token())
+    assert found["livermore_deliveries_total discord sent"] == 3
+    assert found["livermore_deliveries_total discord retried"] == 2
+    assert found["livermore_deliveries_total discord failed"] == 0
+    buckets = [found[f"livermore_delivery_dwell_seconds_bucket discord {bound}"] for bound in ("1", "2.5", "3600", "+Inf")]
+    assert buckets == [0, 2, 2, 3]
+    assert found["livermore_delivery_dwell_seconds_sum discord"] == 4003.25
+    assert found["livermore_deliveries_waiting"] == 1
+    assert 9 < found["livermore_deliveries_oldest_seconds"] < 60
 
 
 @pytest.mark.django_db(transaction=True)
