@@ -21,7 +21,7 @@ from exchanges.status import now_ms
 from livermore.commits import Committer, Relocation
 from livermore.db import db
 from livermore.watched import Watched
-from market_data.backfill import History, NoHistory
+from market_data.backfill import History, NoHistory, NotThereYet
 from market_data.models import Checkpoint
 from symbols import services
 from symbols.services import Member
@@ -192,6 +192,9 @@ class Pool:
                 history = await watched.warm_up(self.fetch, self._clock, fills_idle=self.exchange.protocol.fills_idle)
             except NoHistory:
                 watched.problem = "the exchange has no candle of it yet"
+                return False
+            except NotThereYet as error:
+                watched.problem = str(error)
                 return False
             except RestError as error:
                 self.failures += 1

@@ -37,6 +37,10 @@ class NoHistory(Exception):
     """The exchange has no candle of this symbol yet."""
 
 
+class NotThereYet(Exception):
+    """The exchange does not have its newest closed candle of a timeframe yet, and nothing else tells it. The text says which."""
+
+
 async def warm_up(
     fetch: Fetch,
     *,
@@ -50,7 +54,7 @@ async def warm_up(
     """Bring every series of a symbol up to the exchange's clock and start its book.
 
     A series with a checkpoint (``last_open`` set) goes on from there and its new candles are ``missed``; one without, or too far behind,
-    starts afresh with HISTORY_BARS candles, of which none is evaluated. Raises NoHistory, and what ``fetch`` raises.
+    starts afresh with HISTORY_BARS candles, of which none is evaluated. Raises NoHistory, NotThereYet, and what ``fetch`` raises.
     """
     cold: set[str] = set()
     bars: dict[str, list[Bar]] = {}
@@ -61,23 +65,15 @@ async def warm_up(
             cold.add(timeframe)
         elif _covered_by_base(one, clock()):
             continue
-        bars[timeframe], done = await _bring(fetch, symbol, one, _end(clock(), one.step), fills_idle, cold)
+        bars[timeframe], done = await _bring(fetch, symbol, one, clock(), fills_idle, cold)
         advances += done
     base = series[BASE_TIMEFRAME]
     end = _end(clock(), STEP)
     if _start_afresh(base, end):
         cold.add(BASE_TIMEFRAME)
-    # The whole reach, even for a fresh checkpoint: the longer candles that are forming need all their parts.
-    start = end - HISTORY_BARS * STEP
-    if base.last_open is not None:
-        start = min(start, base.last_open + STEP)
-    rows = await fetch(symbol, BASE_TIMEFRAME, start, end)
-    history = filled(rows, STEP, end, to_end=not fills_idle)
-    if not history:
-        raise NoHistory(symbol)
-    if _cut_off(base, history, fills_idle):
-        base.reset()
-        cold.add(BASE_TIMEFRAME)
+    history = await _base_history(fetch, symbol, base, book, end, fills_idle, cold)
+    for timeframe, one in series.items():
+        _check_whole(one, bars.get(timeframe, []), history)
     bars[BASE_TIMEFRAME] = history
     whole_life = history[0].open_time > end - (HISTORY_BARS - 1) * STEP
     advances += _replay(history, series, longer, bars, whole_life=whole_life)
@@ -90,6 +86,46 @@ async def warm_up(
     for advance in advances:
         readings[advance.series.timeframe][advance.bar.open_time] = advance.current
     return History(bars, missed, book.start(history[-1]), readings)
+
+
+async def _base_history(fetch: Fetch, symbol: str, base: Series, book: Book, end: int, fills_idle: bool, cold: set[str]) -> list[Bar]:
+    """The closed 5m candles that the warm-up works on, whole up to the newest that is known. Raises NoHistory."""
+    # The whole reach, even for a fresh checkpoint: the longer candles that are forming need all their parts.
+    start = end - HISTORY_BARS * STEP
+    if base.last_open is not None:
+        start = min(start, base.last_open + STEP)
+    rows = await fetch(symbol, BASE_TIMEFRAME, start, end)
+    history = _untraded_only(filled(rows, STEP, end, to_end=not fills_idle), rows, book)
+    if not history:
+        raise NoHistory(symbol)
+    if _cut_off(base, history, fills_idle):
+        base.reset()
+        cold.add(BASE_TIMEFRAME)
+    if base.last_open is not None and history[0].open_time > base.last_open + STEP:
+        return _joined_to(base, history)  # the longer candles need these parts as well
+    return history
+
+
+def _untraded_only(bars: list[Bar], rows: Sequence[Candle], book: Book) -> list[Bar]:
+    """Without idle candles after the last row from the first on that the stream showed to have traded: its row is not there yet."""
+    last = rows[-1].open_time if rows else 0
+    traded = min((open_time for open_time in book.traded if open_time > last), default=None)
+    return bars if traded is None else [bar for bar in bars if bar.open_time < traded]
+
+
+def _check_whole(series: Series, bars: Sequence[Bar], history: Sequence[Bar]) -> None:
+    """A longer series has to reach to the 5m history, which tells the rest of it, and may not be idle where that is not.
+
+    The exchange may be late with a candle of a day, hours after its end. Raises NotThereYet.
+    """
+    first = history[0].open_time
+    if series.last_open is not None and series.last_open + series.step < first and series.timeframe != BASE_TIMEFRAME:
+        raise NotThereYet(f"the exchange does not have its newest {series.timeframe} candle yet")
+    for bar in reversed(bars):
+        if not bar.synthetic or bar.open_time + series.step <= first:
+            break
+        if any(not part.synthetic and bar.open_time <= part.open_time < bar.open_time + series.step for part in history):
+            raise NotThereYet(f"the exchange does not have its newest {series.timeframe} candle yet")
 
 
 def _end(clock: int, step: int) -> int:
@@ -113,14 +149,24 @@ def _cut_off(series: Series, bars: list[Bar], fills_idle: bool) -> bool:
 def _covered_by_base(series: Series, clock: int) -> bool:
     """Whether the 5m history reaches back to where this series stopped: then it needs no request of its own."""
     assert series.last_open is not None
-    return series.last_open + series.step >= _end(clock, STEP) - (HISTORY_BARS - 1) * STEP
+    return _reaches_base(series.last_open + series.step, clock)
 
 
-async def _bring(fetch: Fetch, symbol: str, series: Series, end: int, fills_idle: bool, cold: set[str]) -> tuple[list[Bar], list[Advance]]:
+def _reaches_base(end: int, clock: int) -> bool:
+    return end >= _end(clock, STEP) - (HISTORY_BARS - 1) * STEP
+
+
+async def _bring(
+    fetch: Fetch, symbol: str, series: Series, clock: int, fills_idle: bool, cold: set[str]
+) -> tuple[list[Bar], list[Advance]]:
     """Fetch what a longer series lacks and advance it. Returns its bars and what they did; notes in ``cold`` if it had to start afresh."""
+    end = _end(clock, series.step)
     start = end - HISTORY_BARS * series.step if series.last_open is None else series.last_open + series.step
     rows = await fetch(symbol, series.timeframe, start, end)
-    bars = filled(rows, series.step, end, to_end=not fills_idle)
+    bars = filled(rows, series.step, end, to_end=False)
+    # What is missing at the end is summed from 5m candles, which tell an idle interval from one that is not there yet, where they reach.
+    if bars and not fills_idle and not _reaches_base(bars[-1].open_time + series.step, clock):
+        bars = filled(rows, series.step, end, to_end=True)
     if _cut_off(series, bars, fills_idle):
         series.reset()
         cold.add(series.timeframe)

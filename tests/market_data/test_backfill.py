@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from alerts.evaluation import Evaluator
@@ -13,7 +14,7 @@ from exchanges.sandbox.clock import ManualClock
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE
 from livermore.watched import Watched
-from market_data.backfill import CATCH_UP_BARS, History, NoHistory, recomputed, refill, warm_up
+from market_data.backfill import CATCH_UP_BARS, History, NoHistory, NotThereYet, recomputed, refill, warm_up
 from market_data.candles import STEP, Bar, Book, Longer
 from market_data.series import HISTORY_BARS, Series
 from tests import oracle
@@ -315,6 +316,63 @@ async def test_a_symbol_without_any_candle_says_so() -> None:
         await desk.warm_up()
     assert desk.book.last is None
     assert [one.last_open for one in desk.series.values()] == [None] * 5
+
+
+class Late(Exchange):
+    """Does not have the newest closed candle of one timeframe yet."""
+
+    late = ""
+
+    async def fetch(self, symbol: str, timeframe: str, start: int, end: int) -> list[Candle]:
+        rows = await super().fetch(symbol, timeframe, start, end)
+        newest = (self.now - TIMEFRAMES[timeframe]) // TIMEFRAMES[timeframe] * TIMEFRAMES[timeframe]
+        return [row for row in rows if timeframe != self.late or row.open_time < newest]
+
+
+@pytest.mark.parametrize("symbol", ["ETHUSDT", "ETH-USD"])
+@pytest.mark.parametrize("hours", [2, 18], ids=["told by 5m candles", "out of their reach"])
+async def test_a_longer_candle_that_the_exchange_is_late_with_is_waited_for_and_never_made_up(symbol: str, hours: int) -> None:
+    """At two in the morning the 5m candles still hold all of yesterday; in the evening, what they have of it shows that it was traded."""
+    exchange = Late(symbol, now=NOW // DAY * DAY + hours * HOUR + 15_000)
+    exchange.late = "1d"
+    watched = Watched(symbol, TIMEFRAMES, flags_closes=exchange.fills_idle)
+    if hours == 18:
+        with pytest.raises(NotThereYet, match="its newest 1d candle yet"):
+            await watched.warm_up(exchange.fetch, lambda: exchange.now, fills_idle=exchange.fills_idle)
+        assert not watched.loaded
+        exchange.late = ""
+    await watched.warm_up(exchange.fetch, lambda: exchange.now, fills_idle=exchange.fills_idle)
+    day = watched.series["1d"]
+    assert day.last_open == NOW // DAY * DAY - DAY
+    assert day.last_close == exchange.rows("1d", day.last_open, day.last_open + 1)[0].close
+    for row in exchange.rows("5m", last(exchange.now) + STEP, last(exchange.now) + DAY):
+        watched.advance(Bar.of(row))  # nothing is missing in between
+    assert day.last_open == NOW // DAY * DAY
+
+
+async def test_a_5m_candle_that_the_stream_showed_to_have_traded_is_not_made_up_as_idle() -> None:
+    exchange = Late("ETH-USD")
+    exchange.late = "5m"
+    desk = Desk(exchange)
+    (seen,) = exchange.rows("5m", last(NOW), last(NOW) + 1)
+    desk.book.on_candle(msgspec.structs.replace(seen, closed=False))
+    await desk.warm_up()
+    assert desk.series["5m"].last_open == last(NOW) - STEP
+    assert desk.book.due(NOW) == (last(NOW), last(NOW) + STEP)
+
+
+async def test_idle_hours_before_the_first_candle_of_the_history_are_parts_of_the_longer_ones_too() -> None:
+    """A long pause, of which the beginning was quiet: the series go on from where they stood."""
+    first = Exchange("ETH-USD")
+    desk = Desk(first)
+    await desk.warm_up()
+    quiet = range(last(NOW) + STEP, last(NOW) + 3 * HOUR, STEP)
+    desk.exchange = Exchange("ETH-USD", now=NOW, holes=quiet)
+    history = await desk.after(30 * HOUR)
+    idle = {advance.bar.open_time for advance in history.missed if advance.series.timeframe == "5m" and advance.bar.synthetic}
+    assert set(quiet) <= idle
+    for timeframe, one in desk.series.items():
+        assert one.last_open == last(desk.exchange.now, timeframe), timeframe
 
 
 class LostOnTheWay(Exchange):
