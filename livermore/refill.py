@@ -78,14 +78,18 @@ class Refill:
 
     async def _fill(self, watched: Watched, *, all_of_it: bool) -> None:
         for series in watched.started:
+            assert series.last_open is not None
+            place = (self._redis, self._exchange_id, watched.symbol, series.timeframe, self._committer.keepers.get(watched.symbol))
+            since = series.last_open - (series.kept - 1) * series.step
             try:
-                keeper = self._committer.keepers.get(watched.symbol)
-                held = await store.count_candles(self._redis, self._exchange_id, watched.symbol, series.timeframe, keeper)
-                readings = await store.held_readings(self._redis, self._exchange_id, watched.symbol, series.timeframe, keeper)
+                # Of the newest ones only: a Redis that took no writes for a while has enough candles, and a hole in them.
+                held = await store.count_candles(*place, since=since)
+                readings = await store.held_readings(*place)
             except FAILURES:
                 self.lost()
                 return
-            if all_of_it or held < series.kept or len(readings) < series.kept - WARM_BARS:
+            proved = range(since + WARM_BARS * series.step, series.last_open + 1, series.step)
+            if all_of_it or held < series.kept or not readings.issuperset(proved):
                 await self._fill_one(watched, series, readings)
 
     async def _fill_one(self, watched: Watched, series: Series, held: set[int]) -> None:

@@ -256,8 +256,9 @@ async def forget(redis: Redis, exchange_id: str, symbol: str, keeper: int | None
         await pipe.execute()
 
 
-async def count_candles(redis: Redis, exchange_id: str, symbol: str, timeframe: str, keeper: int | None = None) -> int:
-    return int(await redis.zcard(keys_of(exchange_id, symbol, timeframe, keeper).candles))
+async def count_candles(redis: Redis, exchange_id: str, symbol: str, timeframe: str, keeper: int | None = None, *, since: int = 0) -> int:
+    """How many candles are there that open at ``since`` (ms) or later."""
+    return int(await redis.zcount(keys_of(exchange_id, symbol, timeframe, keeper).candles, since, "+inf"))
 
 
 async def held_readings(redis: Redis, exchange_id: str, symbol: str, timeframe: str, keeper: int | None = None) -> set[int]:

@@ -238,6 +238,29 @@ async def test_a_candle_that_was_committed_but_never_written_is_there_after_a_re
         assert [row[0] for row in await readings_of(world, "5m")] == [row[0] for row in (await world.candles(COINBASE_ID))["ETH-USD", "5m"]]
 
 
+async def test_a_redis_that_took_no_writes_for_a_while_has_no_hole_in_its_candles(redis_url: str) -> None:
+    """It kept what it had, so it has candles enough; those that closed meanwhile are what it lacks."""
+    async with simulated([COINBASE]) as world:
+        await world.start(COINBASE_ID)
+        await world.redis.config_set("maxmemory", 1)
+        for _ in range(3):
+            world.clock.advance(STEP)
+            await world.evaluated()
+        await until(lambda: world.connectors[COINBASE_ID]._committer._redis_away, "word that Redis takes no writes")
+        await world.redis.config_set("maxmemory", 0)
+        await world.settled()
+        await world.advance()
+
+        async def whole() -> bool:
+            rows, steps = await world.candles(COINBASE_ID), await readings_of(world, "5m")
+            opened = [at for at, *_ in steps]
+            return all(found[-1][0] - found[0][0] == (len(found) - 1) * TIMEFRAMES[name] for (_, name), found in rows.items()) and opened[
+                -150:
+            ] == [world.last_closed() - at * STEP for at in reversed(range(150))]
+
+        await until(whole, "every candle and reading in Redis", world.nudge)
+
+
 async def readings_of(world: Any, timeframe: str) -> list[list[Any]]:
     return [json.loads(row) for row in await world.redis.zrange(keys.readings(COINBASE_ID, "ETH-USD", timeframe), 0, -1)]
 
