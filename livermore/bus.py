@@ -35,9 +35,15 @@ _OPTIONS: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": 5.
 """redis-py 8 otherwise cuts a connection that is idle for 5 s."""
 
 
+MOST_CONNECTIONS = 24
+"""Of one client: while Redis is slow, whoever comes waits for one, and no descriptors pile up."""
+
+
 def connect() -> redis.asyncio.Redis:
     """An asynchronous client of its own pool; close it with ``aclose``. Fails at once, so that the caller can say so."""
-    return redis.asyncio.Redis.from_url(settings.REDIS_URL, **_OPTIONS, retry=redis.asyncio.retry.Retry(NoBackoff(), 1))
+    retry = redis.asyncio.retry.Retry(NoBackoff(), 1)
+    options = {**_OPTIONS, "retry": retry, "max_connections": MOST_CONNECTIONS, "timeout": 5.0}
+    return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(settings.REDIS_URL, **options))
 
 
 @cache
