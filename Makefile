@@ -44,7 +44,7 @@ bench: dev ## measure against the goals
 	@$(DEV)/python -m benchmarks $(ARGS)
 
 chaos: dev ## kill processes at random and judge what they left (SEED=1 SEEDS=1 KILLS=10 DB=sqlite|postgres; docs/reliability.md)
-	@$(DEV)/python -m tests.chaos $(foreach name,seed seeds kills others gap coins db,$(if $($(call upper,$(name))),--$(name) "$($(call upper,$(name)))")) \
+	@$(DEV)/python -m tests.chaos $(foreach name,seed seeds kills others gap coins db redis day,$(if $($(call upper,$(name))),--$(name) "$($(call upper,$(name)))")) \
 		$(if $(BLIND),--blind) $(if $(TWICE),--twice) $(ARGS)
 upper = $(shell echo $(1) | tr a-z A-Z)
 

@@ -24,6 +24,12 @@ def main() -> int:
     words.add_argument("--gap", type=float, default=4.0, help="seconds between two kills, on average")
     words.add_argument("--coins", type=int, default=8, help="coins watched on each exchange")
     words.add_argument("--blind", action="store_true", help="begin with something that lasts longer than anything may look live under it")
+    words.add_argument(
+        "--redis", type=int, default=0, metavar="N", help="instead: kill Redis alone, so many times, each time until all is green"
+    )
+    words.add_argument(
+        "--day", type=int, default=0, metavar="N", help="instead: a day of the market with so many faults, nothing of ours killed"
+    )
     words.add_argument("--twice", action="store_true", help="run each seed twice, and compare (I14)")
     words.add_argument("--db", choices=("sqlite", "postgres"), default="sqlite")
     words.add_argument("--keep", action="store_true", help="keep the logs of runs that held too")

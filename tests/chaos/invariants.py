@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from statistics import mean
+from statistics import linear_regression, mean
 
 from tests.chaos.plan import SPEED
 from tests.chaos.run import EXCHANGE_IDS, Run, identity, shown
@@ -20,8 +20,9 @@ DELAYED_AFTER = 150_000
 """Market ms past its close after which an alert counts as delayed."""
 DESCRIPTORS, THREADS = 30, 16
 """By how many a process that lives on may differ from itself."""
-MEMORY_SLOPE = 1_000_000
-"""Bytes an hour of market time (long runs only: allocators need minutes to come to rest)."""
+MEMORY_SLOPE = 1.0
+"""MB an hour of market time, after WARM seconds, of a process that lived for LONG: allocators need minutes to come to rest."""
+WARM, LONG = 60.0, 240.0
 DATABASE_CONNECTIONS = 60
 
 Invariant = Callable[[Run], None]
@@ -167,7 +168,7 @@ def most_within(samples: Sequence[tuple[float, Counter[str]]], name: str, second
 
 
 def i10_nothing_grows(run: Run) -> None:
-    """Descriptors and threads of each process that lived for a while, and connections to the database."""
+    """Descriptors, threads and memory of each process that lived for a while, and connections to the database."""
     for name, samples in run.figures.items():
         for start in range(1, run.starts[name] + 1):
             lived = [(at, figures) for at, number, figures in samples if number == start]
@@ -178,8 +179,21 @@ def i10_nothing_grows(run: Run) -> None:
                 grown = mean(getattr(one, what) for _, one in late) - mean(getattr(one, what) for _, one in early)
                 has = f"; open at the end: {dict(run.open_files.get(name, {}))}" if what == "descriptors" else ""
                 assert grown <= most, told(run, f"{name} has {grown:.0f} more {what} than after its start{has}")
+        for start, slope in memory_slopes(run, name).items():
+            assert slope <= MEMORY_SLOPE, told(run, f"{name}, start {start}: its memory grows by {slope:.2f} MB an hour of the market")
     most = max((number for _, number in run.connections), default=0)
     assert most <= DATABASE_CONNECTIONS, told(run, f"{most} connections to the database")
+
+
+def memory_slopes(run: Run, name: str) -> dict[int, float]:
+    """By number of its start: MB an hour of market time, of every life of a program that was long enough to say."""
+    found = {}
+    for start in range(1, run.starts[name] + 1):
+        lived = [(at, figures.memory / 1e6) for at, number, figures in run.figures.get(name, []) if number == start]
+        settled = [(at, memory) for at, memory in lived if at - lived[0][0] >= WARM]
+        if len(settled) > 2 and settled[-1][0] - lived[0][0] >= LONG:
+            found[start] = linear_regression(*zip(*settled, strict=True)).slope * 3600 / SPEED
+    return found
 
 
 def i11_nothing_falls_over(run: Run) -> None:
@@ -237,8 +251,3 @@ def broken(run: Run) -> list[str]:
         except AssertionError as error:
             found.append(f"{invariant.__name__}: {error}")
     return found
-
-
-def market_hours(seconds: float) -> float:
-    """Hours of market time in real seconds."""
-    return seconds * SPEED / 3600

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from django.core.management import call_command
 from django.db import connections
@@ -10,7 +12,7 @@ from django.db import connections
 from livermore.db import db
 from tests import seeds
 from tests.chaos import invariants
-from tests.chaos.plan import Plan, blinding, plan
+from tests.chaos.plan import SPEED, Plan, blinding, day, plan, redis_kills
 from tests.chaos.programs import Postgres
 from tests.chaos.run import EXCHANGE_IDS, Run, Surroundings, play
 from tests.oracle import STEPS
@@ -34,6 +36,8 @@ async def runs(options: argparse.Namespace, directory: Path, postgres: Postgres 
             for name, number in figures.items():
                 sums[name] += number
             print(line(seed, result, figures, problems), flush=True)
+            for more in details(result):
+                print(f"  {more}")
             for problem in problems:
                 print(f"  {problem}", flush=True)
             if problems:
@@ -56,6 +60,10 @@ async def one(options: argparse.Namespace, seed: int, directory: Path, postgres:
 
 
 def planned(options: argparse.Namespace, seed: int) -> Plan:
+    if options.redis:
+        return redis_kills(seed, options.redis)
+    if options.day:
+        return day(seed, options.day)
     programs = ["connector", "web", "redis", *(["postgres"] if options.db == "postgres" else [])]
     lines = ["redis", *(["postgres"] if options.db == "postgres" else [])]
     made = plan(seed, options.kills, programs, lines=lines, others=options.others, gap=options.gap)
@@ -67,6 +75,9 @@ def planned(options: argparse.Namespace, seed: int) -> Plan:
 
 
 def again(options: argparse.Namespace, seed: int) -> str:
+    if options.redis or options.day:
+        mode = f"REDIS={options.redis}" if options.redis else f"DAY={options.day}"
+        return f"make chaos SEED={seed} {mode} COINS={options.coins} DB={options.db}"
     words = [f"SEED={seed}", f"KILLS={options.kills}", f"OTHERS={options.others:g}", f"GAP={options.gap:g}", f"COINS={options.coins}"]
     return " ".join(["make chaos", *words, f"DB={options.db}", *(["BLIND=1"] if options.blind else [])])
 
@@ -92,3 +103,20 @@ def line(seed: int, run: Run, figures: dict[str, int], problems: list[str]) -> s
         f"{figures['candles']} candles, {figures['due']} alerts due, {figures['stored']} stored; green after {green}, "
         f"lists after {lists}, {connects} connects"
     )
+
+
+def details(run: Run) -> Iterator[str]:
+    """What is worth telling of some runs only."""
+    if run.back:
+        ordered = sorted(run.back)
+        late = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+        yield f"green again after Redis was: median {median(ordered):.2f} s, p95 {late:.2f} s, most {ordered[-1]:.2f} s, of {len(ordered)}"
+    for name in ("connector", "web"):
+        for start, slope in invariants.memory_slopes(run, name).items():
+            lived = [figures for _, number, figures in run.figures[name] if number == start]
+            early, last = lived[len(lived) // 6], lived[-1]
+            yield (
+                f"{name}: {last.memory / 1e6:.0f} MB at the end, {slope:+.3f} MB an hour of the market, "
+                f"{slope * SPEED:+.1f} MB an hour of the clock; descriptors {early.descriptors} → {last.descriptors}, "
+                f"threads {early.threads} → {last.threads}"
+            )

@@ -88,22 +88,46 @@ def plan(
 ) -> Plan:
     """So many kills over ``programs``, with ``others`` blows of other kinds for each, ``gap`` seconds apart on average.
 
-    ``lines``: whose lines may fail. ``always``: switches that are on somewhere in the run besides, at both exchanges. Every program is
+    ``lines``: whose lines may fail. ``always``: switches that are on besides, at both exchanges, before the first kill. Every program is
     killed before one is killed a second time more often than another.
     """
     rng = random.Random(f"chaos {seed}")
     deck: list[str] = []
     blows: list[Blow] = []
-    at = 0.5
+    blows += [_switch(rng, 0.2 + 0.2 * place, name, seconds=3.0, venue="") for place, name in enumerate(always)]
+    at = 3.5 if always else 0.5
     for _ in range(kills):
         deck = deck or rng.sample(list(programs), len(programs))
         at += rng.uniform(0.2, 2 * gap - 0.2)
         blows.append(Blow(round(at, 2), "kill", deck.pop(), round(rng.uniform(0.0, 1.2), 2)))
         for _ in range(int(others) + (rng.random() < others % 1)):
             blows.append(_other(rng, at + rng.uniform(-0.3, 0.8) * gap, programs, lines))
-    blows += [_switch(rng, rng.uniform(0.3, max(0.4, at)), name, seconds=3.0, venue="") for name in always]
     blows.sort(key=lambda blow: blow.at)
     return Plan(seed, tuple(blows), round(at + TAIL, 2))
+
+
+def redis_kills(seed: int, kills: int) -> Plan:
+    """Redis alone, again and again, each time as soon as everything is green again and a little later."""
+    rng = random.Random(f"redis {seed}")
+    blows = [Blow(round(0.5 + 2.0 * at, 2), "kill", "redis", round(rng.uniform(0.0, 1.5), 2), {"until": "green"}) for at in range(kills)]
+    return Plan(seed, tuple(blows), round(0.5 + 2.0 * kills + TAIL, 2))
+
+
+DAY = 24 * 3600 / SPEED
+"""A day of the market, in seconds."""
+
+
+def day(seed: int, faults: int) -> Plan:
+    """A day of the market with so many blows, under which connector and web server live on: what they take must not grow."""
+    rng = random.Random(f"day {seed}")
+    blows = []
+    for number in range(faults):
+        at = round(5.0 + number * (DAY - 10.0) / faults, 2)
+        blow = _other(rng, at, ["connector", "web", "redis"], ["redis"])
+        if number % 20 == 10:
+            blow = Blow(at, "kill", "redis", 0.5)
+        blows.append(blow._replace(seconds=min(blow.seconds, 0.8)))
+    return Plan(seed, tuple(blows), DAY)
 
 
 def _other(rng: random.Random, at: float, programs: Sequence[str], lines: Sequence[str]) -> Blow:

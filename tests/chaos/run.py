@@ -112,6 +112,8 @@ class Run:
     blind: list[Blind] = field(default_factory=list)
     green_after: float | None = None
     """Seconds from the end of the last blow until everything was green on every page."""
+    back: list[float] = field(default_factory=list)
+    """Seconds from a Redis that answers again until everything was green, where that was waited for."""
     lists_after: float | None = None
     """Seconds from the market's standstill until every page had every alert."""
     figures: dict[str, list[tuple[float, int, Figures]]] = field(default_factory=dict)
@@ -356,6 +358,9 @@ class World:
         await program.kill()
         await asyncio.sleep(blow.seconds)
         program.start()
+        if blow.arguments.get("until") == "green":
+            await program.ready()
+            self.run.back.append(await self._until_green())
         if blow.target == "connector":
             self.run.downs.append(Down(self._down_since or 0, self.clock.now()))
 
@@ -378,12 +383,14 @@ class World:
 
     async def _all_green(self) -> None:
         """Note how long it takes until every page that reads shows every market as live, with candles of now."""
+        if (seconds := await self._until_green()) < PATIENCE:
+            self.run.green_after = seconds
+
+    async def _until_green(self) -> float:
         began = time.monotonic()
-        while time.monotonic() - began < PATIENCE:
-            if all(self._green(page) for page in self.run.pages if page.kind == "fast"):
-                self.run.green_after = time.monotonic() - began
-                return
-            await asyncio.sleep(0.05)
+        while time.monotonic() - began < PATIENCE and not all(self._green(page) for page in self.run.pages if page.kind == "fast"):
+            await asyncio.sleep(0.02)
+        return time.monotonic() - began
 
     def _green(self, page: Page) -> bool:
         cards = page.shown.cards

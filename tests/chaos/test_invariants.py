@@ -126,6 +126,7 @@ CHANGES: dict[str, tuple[str, Callable[[Run], object]]] = {
     "a rule of the exchange broken": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(rules_broken=1)))),
     "descriptors grow": ("i10", lambda run: run.figures.update(web=[(float(at), 1, Figures(5, at, 5)) for at in range(60)])),
     "threads grow": ("i10", lambda run: run.figures.update(web=[(float(at), 1, Figures(5, 5, at)) for at in range(60)])),
+    "memory grows": ("i10", lambda run: run.figures.update(web=[(float(at), 1, Figures(at * 70_000, 5, 5)) for at in range(300)])),
     "connections to the database": ("i10", lambda run: run.connections.append((1.0, 61))),
     "a traceback": ("i11", lambda run: run.flaws.append("web: Traceback (most recent call last)")),
     "a process gone": ("i11", lambda run: run.deaths.append("web ended with 1: KeyError")),
