@@ -63,7 +63,8 @@ class _ExchangeField(forms.ModelChoiceField):
         try:
             return exchange_get(value)
         except LookupError as error:
-            raise forms.ValidationError(str(error)) from None
+            # As a parameter: django-filter formats each message, and a name may hold a %.
+            raise forms.ValidationError("%(reason)s", params={"reason": error}) from None
 
 
 class ExchangeFilter(ModelChoiceFilter):

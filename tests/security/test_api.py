@@ -156,7 +156,7 @@ def test_no_generated_request_is_answered_with_a_5xx() -> None:
 
 
 NASTY = [
-    "%00", "%ff%fe", "9" * 400, "%0d%0aSet-Cookie:x=1", "1e400", "..%2f..%2fetc%2fpasswd", "1%27%20OR%201=1--", "{{7*7}}", "-1", "NaN",
+    "%25d", "%00", "%ff%fe", "9" * 400, "%0d%0aSet-Cookie:x=1", "1e400", "..%2f..%2fetc%2fpasswd", "1%27%20OR%201=1--", "{{7*7}}", "-1", "NaN",
     "true", "[]", "a" * 3000, "*", "coinbase%00", "%E2%80%AE",
 ]  # fmt: skip
 
@@ -166,7 +166,7 @@ def test_nasty_values_in_every_address_are_no_error_of_ours() -> None:
     client = client_of(person("root", superuser=True))
     failed = []
     for path in sorted(set(api_paths())):
-        for value in NASTY if LONG else NASTY[:5]:
+        for value in NASTY if LONG else NASTY[:6]:
             named = path.replace("coinbase", value).replace("BTC-USD", value)
             for url in (named, f"{path}?exchange={value}&page={value}&ordering={value}"):
                 if client.get(url).status_code >= 500:
