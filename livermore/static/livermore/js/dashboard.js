@@ -12,6 +12,7 @@ import { Live } from "./live.js";
 import { Matrix } from "./matrix.js";
 import { Moves } from "./moves.js";
 import { readFilters, writeFilters } from "./query.js";
+import { acknowledge, snooze } from "./silence.js";
 import { initialState } from "./state.js";
 import { recall, remember } from "./storage.js";
 import { TopBar, paintNotice } from "./topbar.js";
@@ -106,12 +107,14 @@ function take(message, changes) {
 /** The list could not be continued: never pass a part of it off as the whole. @param {string[]} ids */
 function tellOfRestart(ids) {
   const names = ids.map((id) => state.exchanges.get(id)?.name ?? id).join(", ");
+  tellInFeed(`${names}: too much happened while this page was away. These are the newest alerts; /api/alerts/ has all.`);
+}
+
+/** @param {string} text */
+function tellInFeed(text) {
   const note = byId("feed-note");
   note.hidden = false;
-  setText(
-    note.firstElementChild,
-    `${names}: too much happened while this page was away. These are the newest alerts; /api/alerts/ has all.`,
-  );
+  setText(note.firstElementChild, text);
 }
 
 function draw() {
@@ -285,6 +288,14 @@ function openChart() {
   if (one) location.assign(symbolUrl(one.exchange_id ?? one.source_exchange_id, one.symbol, one.timeframe));
 }
 
+/** Acknowledge or snooze what is selected. @param {(alert: object) => Promise<{ ok: boolean, message: string }>} ask */
+async function silence(ask) {
+  const one = page.maySilence === "yes" && state.alerts.find((alert) => alert.uid === alerts.selected);
+  if (!one) return;
+  const { ok, message } = await ask(one);
+  if (!ok) tellInFeed(message);
+}
+
 const actor = () => (active === "matrix" ? matrix : alerts);
 
 function escape() {
@@ -330,6 +341,8 @@ function start() {
     k: () => actor().move(-1),
     Enter: () => actor().enter(),
     p: () => matrix.pin(),
+    a: () => silence(({ uid }) => acknowledge(uid)),
+    s: () => silence(({ uid }) => snooze(uid, 60)),
     c: openChart,
     m: () => goTo("matrix"),
     n: () => goTo("alerts"),

@@ -5,6 +5,8 @@ import { h, icon, setText } from "./dom.js";
 import { ago, duration, exact, exactTime, macdv, percent, price } from "./format.js";
 import { alertPageUrl, symbolUrl } from "./links.js";
 import { receiptPart } from "./receipt.js";
+import { silenceControls } from "./silence.js";
+import { silencesOf } from "./silences.js";
 import { stageName } from "./stages.js";
 
 const SIGNS = { up: "▲", down: "▼" };
@@ -19,7 +21,7 @@ export function createAlert(alert, context) {
   const main = h(
     "button",
     { class: "alert-main", type: "button", "aria-expanded": "false" },
-    ...headline(alert, age),
+    ...headline(alert, age, context),
     ...body(alert, context),
   );
   const element = h(
@@ -39,7 +41,8 @@ export function paintAge(entry, now) {
   setText(entry.age, ago(now - entry.alert.triggered_at));
 }
 
-function headline(alert, age) {
+function headline(alert, age, { silences, now }) {
+  const { ack, snooze } = silencesOf(alert, silences?.() ?? [], now);
   const sign = h(
     "span",
     { class: "sign", "data-direction": alert.direction, "aria-label": alert.direction },
@@ -49,6 +52,8 @@ function headline(alert, age) {
     alert.delayed && h("span", { class: "mark-word", title: "Found after an outage: the candle closed before it was seen." }, "delayed"),
     alert.revised &&
       h("span", { class: "mark-word", title: "The exchange corrected the candle afterwards; this is the original signal." }, "revised"),
+    ack && h("span", { class: "mark-word quiet", title: `Acknowledged: no notifications of it until it is no longer ${alert.stage}` }, "seen"),
+    snooze && h("span", { class: "mark-word quiet", title: "No notifications of this symbol for a while" }, "snoozed"),
   ];
   return [
     h("span", { class: "line" }, sign, h("strong", {}, alert.symbol), h("span", { class: "timeframe" }, alert.timeframe), ...marks, age),
@@ -168,8 +173,13 @@ function tradeButton(alert, { offer, name, allowed }) {
   return h("a", { class: "button", href: url, target: "_blank", rel: "noopener noreferrer", title }, `${verb} on ${name}`, icon("icon-out"));
 }
 
-/** What opens under an alert. @param {object} alert @param {{ whole?: boolean }} [options] ``whole``: on its own page, with the receipt open */
-export function alertDetails(alert, { whole = false } = {}) {
+/**
+ * What opens under an alert.
+ * @param {object} alert
+ * @param {{ whole?: boolean, silences?: import("./silences.js").Silence[], onSilence?: () => void }} [options] ``whole``: on its own page,
+ *   with the receipt open; ``silences``: without them there is nothing to silence with
+ */
+export function alertDetails(alert, { whole = false, silences, onSilence } = {}) {
   const facts = [
     ["Candle", exactTime(alert.candle_time)],
     ["Triggered", exactTime(alert.triggered_at)],
@@ -187,7 +197,7 @@ export function alertDetails(alert, { whole = false } = {}) {
     `Chart of ${alert.symbol} ${alert.timeframe}`,
   );
   const link = whole ? null : h("a", { class: "button", "data-kind": "plain", href: alertPageUrl(alert.uid) }, "Its own page");
-  const actions = h("div", { class: "alert-actions" }, chart, link);
+  const actions = h("div", { class: "alert-actions" }, chart, link, ...(silences ? silenceControls(alert, silences, onSilence) : []));
   return h("div", { class: "alert-details" }, h("dl", {}, ...list), timeframeTable(alert), actions, receiptPart(alert, whole));
 }
 

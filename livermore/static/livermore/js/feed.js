@@ -4,10 +4,13 @@ import { arrange, set, setText } from "./dom.js";
 import { alertDetails, createAlert, paintAge } from "./feed-item.js";
 import { flash } from "./matrix-row.js";
 import { noteShown } from "./shown.js";
+import { silencesOf } from "./silences.js";
 import { rowKey } from "./state.js";
 
 const PAGE = 50;
 const AT_TOP = 8;
+
+const maySilence = () => document.body.dataset.maySilence === "yes";
 
 export class AlertFeed {
   /**
@@ -32,6 +35,7 @@ export class AlertFeed {
     this.context = {
       cardOf: (id) => this.state.exchanges.get(id),
       settings: () => this.state.settings,
+      silences: () => this.state.silences,
       decimalsOf: (id, symbol) => this.state.rows.get(rowKey(id, symbol))?.decimals ?? null,
     };
     this.listen();
@@ -97,7 +101,8 @@ export class AlertFeed {
     const known = this.entries.get(alert.uid);
     const card = context.cardOf(alert.source_exchange_id);
     const terms = JSON.stringify([this.state.settings?.own_exchange_id, this.state.settings?.terms]);
-    const stamp = `${terms}|${card?.name}|${card?.simulated}|${context.decimalsOf(alert.source_exchange_id, alert.symbol)}`;
+    const { ack, snooze } = silencesOf(alert, this.state.silences, context.now);
+    const stamp = `${ack?.id}|${snooze?.id}|${snooze?.until}|${terms}|${card?.name}|${card?.simulated}|${context.decimalsOf(alert.source_exchange_id, alert.symbol)}`;
     if (known?.alert === alert && known.stamp === stamp) return known;
     const entry = Object.assign(createAlert(alert, context), { stamp });
     this.entries.set(alert.uid, entry);
@@ -168,7 +173,7 @@ export class AlertFeed {
   }
 
   expand(entry) {
-    entry.details = alertDetails(entry.alert);
+    entry.details = alertDetails(entry.alert, { silences: maySilence() ? this.state.silences : undefined });
     entry.element.append(entry.details);
     set(entry.main, "aria-expanded", "true");
   }

@@ -1,6 +1,7 @@
 // The settings page: times in the reader's zone, and a word while a form is at work.
 import "./site.js"; // first: it sets the zone
 import { set, setText } from "./dom.js";
+import "./notifications.js";
 import { ago, exactTime } from "./format.js";
 
 function tellAges() {

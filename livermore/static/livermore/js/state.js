@@ -13,6 +13,7 @@
  * @property {Record<string, Position>} heard the newest position the server has spoken of
  * @property {Map<string, object>} own rowKey -> OwnSymbol: what the reader holds or added
  * @property {object | null} settings what the reader set
+ * @property {import("./silences.js").Silence[]} silences what the reader has acknowledged or snoozed
  * @property {object[]} moves newest first: what moves elsewhere and has not on the reader's own exchange
  */
 
@@ -29,6 +30,7 @@
  * @property {Record<string, Position>} [heard]
  * @property {Map<string, object>} [own]
  * @property {object} [settings]
+ * @property {object[]} [silences]
  * @property {object[]} [moves]
  * @property {number} [at] the server's time
  */
@@ -39,7 +41,7 @@ export const MOVES_KEPT = 20;
 
 /** @returns {State} */
 export function initialState() {
-  return { loaded: false, exchanges: new Map(), rows: new Map(), alerts: [], positions: {}, heard: {}, own: new Map(), settings: null, moves: [] };
+  return { loaded: false, exchanges: new Map(), rows: new Map(), alerts: [], positions: {}, heard: {}, own: new Map(), settings: null, moves: [], silences: [] };
 }
 
 /** @param {string} exchangeId @param {string} symbol */
@@ -72,6 +74,7 @@ export function apply(state, changes) {
   if (changes.heard) state.heard = changes.heard;
   if (changes.own) state.own = changes.own;
   if (changes.settings) state.settings = changes.settings;
+  if (changes.silences) state.silences = changes.silences;
   if (changes.moves) state.moves = changes.moves;
 }
 
@@ -216,7 +219,7 @@ function positions(state, message) {
 }
 
 function account(_state, message) {
-  return { own: keyed(message.own), settings: message.settings };
+  return { own: keyed(message.own), settings: message.settings, silences: message.silences ?? [] };
 }
 
 function move(state, message) {
