@@ -52,7 +52,7 @@ export class TopBar {
     for (const id of this.chips.keys()) if (!exchanges.has(id)) this.chips.delete(id);
     arrange(this.chipBox, wanted);
     set(this.chipBox, "data-many", null);
-    if (this.chipBox.scrollWidth > this.chipBox.clientWidth) set(this.chipBox, "data-many", "yes");
+    for (const short of ["idle", "live"]) if (this.chipBox.scrollWidth > this.chipBox.clientWidth) set(this.chipBox, "data-many", short);
   }
 
   chipOf(card) {
