@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 
 from alerts import services
 from alerts.publishing import Publisher
+from exchanges.tokens import token_create
 from livermore import bus, keys
 from livermore.db import db
 from tests.alerts.drafts import commit, draft
@@ -57,10 +58,10 @@ def test_the_python_client_is_short_and_needs_websockets_only():
 
 
 @asynccontextmanager
-async def example(url: str, password: str, *channels: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def example(url: str, token: str, *channels: str) -> AsyncIterator[asyncio.subprocess.Process]:
     running = await asyncio.create_subprocess_exec(
-        sys.executable, str(EXAMPLES / "feed_client.py"), url, "kaia", *channels,
-        env={**os.environ, "LIVERMORE_PASSWORD": password}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        sys.executable, str(EXAMPLES / "feed_client.py"), url, *channels,
+        env={**os.environ, "LIVERMORE_TOKEN": token}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         yield running
@@ -77,7 +78,8 @@ async def said(running: asyncio.subprocess.Process) -> dict[str, Any]:
 
 
 async def test_the_python_client_prints_the_alerts_of_the_channel_it_names(kaia: User, process_environment: dict[str, str]):
-    async with web_server(process_environment) as url, example(url, PASSWORD, CHANNEL) as running:
+    token = await db(token_create)(user=kaia, name="example", days=30)
+    async with web_server(process_environment) as url, example(url, token, CHANNEL) as running:
         assert await said(running) == {"type": "subscribed", "id": None, "channels": [CHANNEL]}
         await publish_alerts("ETH-USD", "BTC-USD")
         alert = await said(running)
@@ -85,12 +87,13 @@ async def test_the_python_client_prints_the_alerts_of_the_channel_it_names(kaia:
 
 
 async def test_the_python_client_says_what_was_wrong(kaia: User, process_environment: dict[str, str]):
+    token = await db(token_create)(user=kaia, name="example", days=30)
     async with web_server(process_environment) as url:
-        async with example(url, PASSWORD, "channel:user:1:alerts") as running:
+        async with example(url, token, "channel:user:1:alerts") as running:
             assert (await said(running))["type"] == "refused"
-        async with example(url, "wrong", CHANNEL) as running:
+        async with example(url, "lvm_wrong", CHANNEL) as running:
             _, complaint = await running.communicate()
-            assert (running.returncode, complaint.decode().strip()) == (1, "wrong user name or password")
+            assert (running.returncode, complaint.decode().strip()) == (1, "the token is wrong, or has ended")
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -1,39 +1,32 @@
-"""Prints what the named channels say. Usage: python feed_client.py http://127.0.0.1:8000 USER CHANNEL… (the password is asked for)
+"""Prints what the named channels say. Usage: LIVERMORE_TOKEN=lvm_… python feed_client.py http://127.0.0.1:8000 CHANNEL…
 
-Needs `websockets`, e.g. for: python feed_client.py http://127.0.0.1:8000 kaia channel:exchange:coinbase:alerts:BTC-USD
+The token is made on the settings page; it is asked for where the environment has none. Needs `websockets`. For example:
+python feed_client.py http://127.0.0.1:8000 channel:exchange:coinbase:alerts:BTC-USD
 """
 
 import json
 import os
 import sys
 from getpass import getpass
-from http.cookiejar import CookieJar
-from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, Request, build_opener
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 
-def log_in(base: str, user: str, password: str) -> str:
-    jar = CookieJar()
-    browser = build_opener(HTTPCookieProcessor(jar))
-    browser.open(f"{base}/login/").close()
-    token = next(cookie.value for cookie in jar if cookie.name == "csrftoken")
-    form = urlencode({"username": user, "password": password, "csrfmiddlewaretoken": token}).encode()
-    browser.open(Request(f"{base}/login/", form, {"Referer": f"{base}/login/"})).close()
-    return next((cookie.value for cookie in jar if cookie.name == "sessionid"), "") or sys.exit("wrong user name or password")
-
-
-def main(base: str, user: str, *channels: str) -> None:
-    session = log_in(base, user, os.environ.get("LIVERMORE_PASSWORD") or getpass())
-    url = base.replace("http", "ws", 1) + "/ws/feed/"
-    with connect(url, origin=base, additional_headers={"Cookie": f"sessionid={session}"}, max_size=None) as socket:
-        socket.send(json.dumps({"type": "subscribe", "channels": channels}))
-        for text in socket:  # it ends, or raises, where the server closes: a program that is to stay connects again
-            frame = json.loads(text)
-            for message in frame["m"]:
-                print(json.dumps(message), flush=True)
-            socket.send(json.dumps({"type": "ack", "n": frame["n"]}))
+def main(base: str, *channels: str) -> None:
+    token = os.environ.get("LIVERMORE_TOKEN") or getpass("API token: ")
+    headers = {"Authorization": f"Bearer {token}"}
+    with connect(base.replace("http", "ws", 1) + "/ws/feed/", origin=base, additional_headers=headers, max_size=None) as socket:
+        try:
+            socket.send(json.dumps({"type": "subscribe", "channels": channels}))
+            for text in socket:  # it ends, or raises, where the server closes: a program that is to stay connects again
+                frame = json.loads(text)
+                for message in frame["m"]:
+                    print(json.dumps(message), flush=True)
+                socket.send(json.dumps({"type": "ack", "n": frame["n"]}))
+        except ConnectionClosed as end:
+            code = end.rcvd.code if end.rcvd else None
+            sys.exit("the token is wrong, or has ended" if code == 4401 else f"the server closed the socket: {end}")
 
 
 if __name__ == "__main__":

@@ -156,8 +156,8 @@ def test_no_generated_request_is_answered_with_a_5xx() -> None:
 
 
 NASTY = [
-    "%25d", "%00", "%ff%fe", "9" * 400, "%0d%0aSet-Cookie:x=1", "1e400", "..%2f..%2fetc%2fpasswd", "1%27%20OR%201=1--", "{{7*7}}", "-1", "NaN",
-    "true", "[]", "a" * 3000, "*", "coinbase%00", "%E2%80%AE",
+    "%25d", "%00", "%ff%fe", "9" * 400, "%0d%0aSet-Cookie:x=1", "1e400",
+    "..%2f..%2fetc%2fpasswd", "1%27%20OR%201=1--", "{{7*7}}", "-1", "NaN", "true", "[]", "a" * 3000, "*", "coinbase%00", "%E2%80%AE",
 ]  # fmt: skip
 
 
