@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # programs of ours, never a shell
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ def run(work: str, order: Mapping[str, Any], *, directory: Path, log_level: str,
     result = directory / "result.json"
     lifeline, held = os.pipe()  # its end tells the process that we are gone, however that came about
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603  # a fixed program, no shell
             [sys.executable, "-m", "livermore.child", str(lifeline), "-m", "livermore.apart", work, str(result)],
             cwd=PROJECT,
             env=environment(directory, log_level),

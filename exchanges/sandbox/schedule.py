@@ -50,40 +50,40 @@ def schedule(
     longest: float = LONGEST,
 ) -> Iterator[Step]:
     """Faults without an end, each over before the next: ``quiet`` real seconds lie between, and none lasts longer than ``longest``."""
-    random, known = generator(seed, "schedule"), sorted(names)
-    at = random.uniform(*quiet)
+    dice, known = generator(seed, "schedule"), sorted(names)
+    at = dice.uniform(*quiet)
     while True:
-        name = random.choice(known)
-        venue, symbol = random.choice(markets)
-        settings: dict[str, Any] = {"venue": venue, "duration": round(random.uniform(0.5, longest), 3), **_drawn(random, name, symbol)}
+        name = dice.choice(known)
+        venue, symbol = dice.choice(markets)
+        settings: dict[str, Any] = {"venue": venue, "duration": round(dice.uniform(0.5, longest), 3), **_drawn(dice, name, symbol)}
         if name in ONCE:
             settings["duration"] = 0.5
         step = Step(round(at, 3), name, settings)
         yield step
-        at = step.ends + random.uniform(*quiet)
+        at = step.ends + dice.uniform(*quiet)
 
 
 _DRAW: Mapping[str, Callable[[Random, str], Any]] = {
-    "channel": lambda random, symbol: random.choice(("", "candles", "ticker")),
-    "code": lambda random, symbol: random.choice(_CODES),
-    "status": lambda random, symbol: random.choice(_STATUSES),
-    "retry_after": lambda random, symbol: random.choice((0, 0, 1, 5)),
-    "form": lambda random, symbol: random.choice(FORMS),
-    "seconds": lambda random, symbol: round(random.uniform(0.1, 3.0), 3),
-    "ms": lambda random, symbol: random.choice((-1, 1)) * random.randrange(500, 120_000),
-    "candles": lambda random, symbol: random.choice((1, 2)),
-    "symbol": lambda random, symbol: random.choice((symbol, "")),
-    "to": lambda random, symbol: f"NEW{symbol}",
+    "channel": lambda dice, symbol: dice.choice(("", "candles", "ticker")),
+    "code": lambda dice, symbol: dice.choice(_CODES),
+    "status": lambda dice, symbol: dice.choice(_STATUSES),
+    "retry_after": lambda dice, symbol: dice.choice((0, 0, 1, 5)),
+    "form": lambda dice, symbol: dice.choice(FORMS),
+    "seconds": lambda dice, symbol: round(dice.uniform(0.1, 3.0), 3),
+    "ms": lambda dice, symbol: dice.choice((-1, 1)) * dice.randrange(500, 120_000),
+    "candles": lambda dice, symbol: dice.choice((1, 2)),
+    "symbol": lambda dice, symbol: dice.choice((symbol, "")),
+    "to": lambda dice, symbol: f"NEW{symbol}",
 }
 """How an argument is drawn; others keep their defaults."""
 
 
-def _drawn(random: Random, name: str, symbol: str) -> dict[str, Any]:
-    drawn = {argument: _DRAW[argument](random, symbol) for argument in KINDS[name].arguments if argument in _DRAW}
+def _drawn(dice: Random, name: str, symbol: str) -> dict[str, Any]:
+    drawn = {argument: _DRAW[argument](dice, symbol) for argument in KINDS[name].arguments if argument in _DRAW}
     if name in NAMED:
         drawn["symbol"] = symbol
     if name in _SOME:
-        drawn["probability"] = random.choice(_SOME[name])
+        drawn["probability"] = dice.choice(_SOME[name])
     return drawn
 
 
