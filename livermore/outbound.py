@@ -248,8 +248,9 @@ def _audit_once() -> None:
     sys.addaudithook(_audit)
 
 
-def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event not in _CONNECTING or _guard.reach is None:
+def _audit(event: str, args: tuple[Any, ...], connecting: frozenset[str] = _CONNECTING) -> None:
+    # The names it needs are its own: it is called until the interpreter's last breath, when modules are empty already.
+    if event not in connecting or _guard.reach is None:
         return
     address = args[1]
     if address is None:

@@ -2,5 +2,8 @@
 
 import os
 
+import pytest
+
 LONG = bool(os.environ.get("SECURITY_LONG"))
 """SECURITY_LONG=1: the whole number of hostile messages and generated requests, which takes minutes."""
+long = pytest.mark.skipif(not LONG, reason="takes long: run with SECURITY_LONG=1")

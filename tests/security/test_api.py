@@ -166,7 +166,7 @@ def test_nasty_values_in_every_address_are_no_error_of_ours() -> None:
     client = client_of(person("root", superuser=True))
     failed = []
     for path in sorted(set(api_paths())):
-        for value in NASTY if LONG else NASTY[:6]:
+        for value in NASTY if LONG else NASTY[:3]:
             named = path.replace("coinbase", value).replace("BTC-USD", value)
             for url in (named, f"{path}?exchange={value}&page={value}&ordering={value}"):
                 if client.get(url).status_code >= 500:

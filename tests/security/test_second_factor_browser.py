@@ -14,8 +14,9 @@ from livermore.db import db
 from tests import seeds
 from tests.browser import PASSWORD, PATIENCE, chromium_browser, complaints_of, log_in, web_server
 from tests.people import person
+from tests.security import long
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [long, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 expect.set_options(timeout=PATIENCE)
 
 

@@ -27,7 +27,7 @@ from livermore.db import db
 from tests.alerts import hostile as hostile_requests
 from tests.alerts.test_consumers import HEADERS, Page, opened
 from tests.people import person
-from tests.security import LONG
+from tests.security import long
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
 
@@ -220,7 +220,7 @@ def resident(pid: int) -> int:
 
 
 A_SOCKET = 40
-MESSAGES = 10_000 if LONG else 1_000
+MESSAGES = 10_000
 
 
 async def one_socket(url: str, cookie: str, messages: list[str | bytes]) -> None:
@@ -234,10 +234,12 @@ async def one_socket(url: str, cookie: str, messages: list[str | bytes]) -> None
                 await client.recv()
 
 
+@long
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads a process's memory from /proc")
-async def test_hostile_messages_over_real_sockets_raise_nothing_and_leave_nothing_behind(
+async def test_ten_thousand_hostile_messages_over_real_sockets_raise_nothing_and_leave_nothing_behind(
     trader: User, process_environment: dict[str, str], tmp_path: Path
 ) -> None:
+    """In one process, and in every run of the tests: tests/alerts/test_subscribing.py."""
     client = await db(browser_of)(trader)
     cookie = f"sessionid={client.cookies['sessionid'].value}"
     said = list(texts(5, MESSAGES))
