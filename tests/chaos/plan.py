@@ -17,7 +17,7 @@ Argument = str | int | float
 class Blow(NamedTuple):
     """``at``: seconds of real time at full speed since the market began to move. ``seconds``: how long it lasts, also in real time.
 
-    ``what``: kill, stop, fault (of the exchanges) or line (a proxy's fault); ``target``: a program, a switch, or whose line.
+    ``what``: kill, stop, fault (of the exchanges), line (a proxy's fault), or wait; ``target``: a program, a switch, whose line, or "green".
     """
 
     at: float
@@ -74,6 +74,17 @@ VENUES = ("", "coinbase-sandbox", "binance-sandbox")
 LINES = tuple(name for name in proxy.FAULTS)
 TAIL = 6.0
 """Seconds of market after the last blow."""
+FRAMES = (
+    Blow(0.2, "fault", "duplicate", 2.8, {"probability": 0.5, "channel": "candles"}),
+    Blow(0.4, "fault", "reorder", 2.6, {"probability": 0.3}),
+    Blow(0.6, "fault", "corrupt", 2.4, {"form": "truncated", "probability": 0.1}),
+    Blow(0.8, "fault", "gap", 2.2, {"probability": 0.3}),
+    Blow(1.0, "fault", "disconnect", 0.1, {"code": 1001}),
+    Blow(3.4, "fault", "rest-status", 3.2, {"status": 503}),
+    Blow(3.4, "fault", "dead", 1.6, {"channel": "candles"}),
+)
+"""What befalls frames, each kind once: doubled, swapped, broken, lost. Then closes are lost, and the next ones come before REST can say
+what they were. A connector that lives on has to get it right: one killed afterwards would fetch everything anew."""
 
 
 def plan(
@@ -84,18 +95,17 @@ def plan(
     lines: Sequence[str] = (),
     others: float = 1.0,
     gap: float = 4.0,
-    always: Sequence[str] = (),
+    frames: bool = False,
 ) -> Plan:
     """So many kills over ``programs``, with ``others`` blows of other kinds for each, ``gap`` seconds apart on average.
 
-    ``lines``: whose lines may fail. ``always``: switches that are on besides, at both exchanges, before the first kill. Every program is
-    killed before one is killed a second time more often than another.
+    ``lines``: whose lines may fail. ``frames``: whether ``FRAMES`` come at the end, when all is green again. Every program is killed before
+    one is killed a second time more often than another.
     """
     rng = random.Random(f"chaos {seed}")
     deck: list[str] = []
     blows: list[Blow] = []
-    blows += [_switch(rng, 0.2 + 0.2 * place, name, seconds=3.0, venue="") for place, name in enumerate(always)]
-    at = 3.5 if always else 0.5
+    at = 0.5
     for _ in range(kills):
         deck = deck or rng.sample(list(programs), len(programs))
         at += rng.uniform(0.2, 2 * gap - 0.2)
@@ -103,6 +113,10 @@ def plan(
         for _ in range(int(others) + (rng.random() < others % 1)):
             blows.append(_other(rng, at + rng.uniform(-0.3, 0.8) * gap, programs, lines))
     blows.sort(key=lambda blow: blow.at)
+    if frames:
+        at = max(blow.at for blow in blows) + 2.0
+        blows += [Blow(round(at, 2), "wait", "green", 0.0), *(blow._replace(at=round(at + blow.at, 2)) for blow in FRAMES)]
+        at += FRAMES[-1].at
     return Plan(seed, tuple(blows), round(at + TAIL, 2))
 
 

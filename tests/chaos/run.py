@@ -304,7 +304,13 @@ class World:
             tasks.append(market)
             for blow in self.plan.blows:
                 await self._until(began + self._market_ms(blow.at))
-                await self._strike(blow)
+                if blow.what == "wait":
+                    before = self.clock.now()
+                    await self._until_green()
+                    began += self.clock.now() - before
+                    run.ends = began + self._market_ms(self.plan.ends)
+                else:
+                    await self._strike(blow)
             await self._heal()
             await self._all_green()
             await self._until(run.ends)
