@@ -220,10 +220,10 @@ class Subscriptions:
     def add(self, request: Request, exchange_ids: Collection[str]) -> None:
         """Add what a request names, of the exchanges that this user watches. Raises Refused, and then nothing has changed."""
         named = _named(request)
-        for exchange_id in (exchange_id for address in named for exchange_id in _exchanges_of(address)):
-            if exchange_id not in exchange_ids:
+        for address in named:
+            if unwatched := _unwatched(address, exchange_ids):
                 watched = ", ".join(sorted(exchange_ids)) or "none"
-                raise Refused(f"{_shown(exchange_id)} is not among the exchanges you watch: {watched}")
+                raise Refused(f"{_shown(unwatched)} is not among the exchanges you watch: {watched}")
         after = self._wanted | dict.fromkeys(named)
         if len(after) > MOST_PATTERNS:
             raise Refused(f"{len(after)} patterns are more than the {MOST_PATTERNS} of a socket: use * for a whole exchange")
@@ -236,7 +236,7 @@ class Subscriptions:
 
     def keep(self, exchange_ids: Collection[str]) -> bool:
         """Drop what is of other exchanges than these. Whether there was any."""
-        kept = {address: None for address in self._wanted if _exchanges_of(address) <= set(exchange_ids)}
+        kept = {address: None for address in self._wanted if not _unwatched(address, exchange_ids)}
         dropped = len(kept) < len(self._wanted)
         self._wanted = kept
         return dropped
@@ -285,8 +285,12 @@ def _whole(address: Address) -> Iterable[str]:
         yield keys.channel_moves(exchange_id, ANY)
 
 
-def _exchanges_of(address: Address) -> set[str]:
-    return {address.exchange_id} | ({address.symbol} - {ANY} if address.kind == MOVES else set())
+def _unwatched(address: Address, exchange_ids: Collection[str]) -> str:
+    """An exchange that an address names and that is not among these; "" where all are."""
+    if address.exchange_id not in exchange_ids:
+        return address.exchange_id
+    other_id = address.symbol
+    return other_id if address.kind == MOVES and other_id != ANY and other_id not in exchange_ids else ""
 
 
 class Allowance:
