@@ -6,7 +6,6 @@ Also read where addresses are only stored: nothing is sent from here, and nothin
 import hashlib
 import hmac
 import sys
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -15,8 +14,9 @@ import apprise
 from apprise.manager_plugins import NotificationManager
 from django.conf import settings
 
-from alerts.guard import Forbidden, Guard, guarded
+from alerts.guard import Guard, guarded
 from alerts.models import Kind
+from livermore.outbound import Forbidden, Reach
 
 LONGEST_URL = 2_000
 
@@ -33,7 +33,7 @@ class Hint(NamedTuple):
     help: str
 
 
-HINTS = {
+HINTS: dict[Any, Hint] = {
     Kind.DISCORD: Hint(
         "Webhook URL",
         "https://discord.com/api/webhooks/…/…",
@@ -111,7 +111,7 @@ def address_of(kind: str, typed: str) -> tuple[str, str]:
     if kind == Kind.WEBHOOK:
         url = _webhook(url)
     load()
-    with guarded(Guard(network=False)):
+    with guarded(Guard(Reach(public=False))):
         try:
             found = plugin(url)
         except Forbidden:
@@ -169,8 +169,3 @@ def _shown(kind: str, found: Any) -> str:
 def digest_of(url: str) -> str:
     """To find an address again without reading any: keyed, so that it tells nothing."""
     return hmac.new(settings.SECRET_KEY.encode(), url.encode(), hashlib.sha256).hexdigest()
-
-
-def delivery_hosts() -> Iterator[str]:
-    """Hosts whose addresses need not be public, as the operator wrote them."""
-    yield from (host.lower() for host in settings.DELIVERY_HOSTS)

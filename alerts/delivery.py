@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -26,6 +27,7 @@ from exchanges.status import now_ms
 from livermore import bus, keys
 from livermore.bus import FAILURES
 from livermore.db import db
+from livermore.outbound import of_users
 
 log = logging.getLogger(__name__)
 
@@ -161,9 +163,8 @@ class Worker:
 
     @staticmethod
     def _send_now(job: Job) -> Outcome:
-        return sending.send(
-            job.kind, job.url, job.message, site=settings.SITE_URL, hosts=settings.DELIVERY_HOSTS, tls=not settings.DEMO, push=job.push
-        )
+        reach = replace(of_users(), tls=not settings.DEMO)
+        return sending.send(job.kind, job.url, job.message, site=settings.SITE_URL, reach=reach, push=job.push)
 
     async def _count(self, job: Job, after: str) -> None:
         """For /metrics; where Redis is away it is not counted."""

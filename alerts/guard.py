@@ -1,12 +1,11 @@
-"""What a channel's code may do while it sends: open sockets to public addresses, and nothing else of this machine.
+"""What a channel's code may do while it sends: encrypted connections to where it may connect, and nothing else of this machine.
 
-A user names the address, and a hundred third-party plugins connect to it, each in its own way. So it is not the URL that is checked but the
-socket, when it opens: Python tells its audit hooks (PEP 578) of every ``connect``, with the address that a name has resolved to, and a hook
-may refuse. A name that resolves differently the second time gains nothing. The same hook keeps such code from files and other programs.
+A user names the address, and a hundred third-party plugins connect to it, each in its own way. Where to is the business of
+``livermore.outbound``, which looks at each socket when it opens. This looks at the rest, by audit events (PEP 578) as well: that nothing
+goes in clear, that no file is read, no program run, and that it ends.
 """
 
 import http.client
-import ipaddress
 import mimetypes
 import os
 import socket
@@ -14,10 +13,13 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
+
+from livermore import outbound
+from livermore.outbound import Forbidden, Reach
 
 _GREETINGS = (b"ehlo", b"helo", b"starttls", b"quit", b"rset", b"noop")
 """What may go to a mail server before the connection is encrypted."""
@@ -33,31 +35,24 @@ _READABLE = tuple(
 _READABLE_FILES = frozenset({"/dev/urandom", "/dev/null", *mimetypes.knownfiles})
 
 
-class Forbidden(OSError):
-    """The code of a channel tried what it may not. The message says what, and what to do."""
-
-
 class Guard:
-    """What is allowed while something is sent. ``hosts``: names, or name:port, of any address. ``tls``: nothing goes in clear."""
+    """What is allowed while something is sent. With ``reach.tls`` nothing goes in clear."""
 
-    def __init__(self, *, hosts: Collection[str] = (), tls: bool = True, network: bool = True, seconds: float = 45.0) -> None:
-        self.hosts, self.tls, self.network = frozenset(hosts), tls, network
+    def __init__(self, reach: Reach, *, seconds: float = 45.0) -> None:
+        self.reach = reach
         self.deadline = time.monotonic() + seconds
         self.refused: Forbidden | None = None
-        self._named: tuple[str, str] = ("", "")
         self._open: list[socket.socket] = []
         self._last: socket.socket | None = None
         self._lock = threading.Lock()
 
     def on(self, event: str, args: tuple[Any, ...]) -> None:
         """Take an audit event. Raises Forbidden."""
-        if event == "socket.getaddrinfo":
-            self._named = str(args[0]).lower(), str(args[1])
-        elif event == "socket.connect":
-            self._connect(*args)
-        elif event == "smtplib.send" and self.tls:
+        if event == "socket.connect":
+            self._connect(args[0])
+        elif event == "smtplib.send" and self.reach.tls:
             self._mail(*args)
-        elif event == "http.client.connect" and self.tls and getattr(args[0], "default_port", 0) != http.client.HTTPS_PORT:
+        elif event == "http.client.connect" and self.reach.tls and getattr(args[0], "default_port", 0) != http.client.HTTPS_PORT:
             if self._last is not None:
                 self._last.close()  # urllib3 leaves it to the garbage collector
             self._refuse("the connection is not encrypted: use an https address")
@@ -66,14 +61,11 @@ class Guard:
         elif event.startswith(_REFUSED):
             self._refuse(f"a channel may not do that here ({event})")
 
-    def _connect(self, opened: socket.socket, address: Any) -> None:
-        if not self.network or opened.family not in {socket.AF_INET, socket.AF_INET6}:
+    def _connect(self, opened: socket.socket) -> None:
+        if opened.family not in {socket.AF_INET, socket.AF_INET6}:
             self._refuse("a channel may only reach services over the network")
         if time.monotonic() > self.deadline:
             raise TimeoutError("took too long")
-        host, port = self._named
-        if not (host in self.hosts or f"{host}:{port}" in self.hosts or is_public(str(address[0]))):
-            self._refuse(f"{host or address[0]} is not a public address: the operator may allow it in DELIVERY_HOSTS")
         self._last = opened
         with self._lock:
             self._open.append(opened.dup())
@@ -134,29 +126,11 @@ def guarded(guard: Guard) -> Iterator[Guard]:
     timer.start()
     token = _guard.set(guard)
     try:
-        yield guard
+        with outbound.guarded(guard.reach) as refused:
+            yield guard
     finally:
+        if guard.refused is None and refused:
+            guard.refused = Forbidden(f"{refused[0]}: the operator may allow its network in OUTBOUND_NETWORKS")
         _guard.reset(token)
         timer.cancel()
         guard.close()
-
-
-def is_public(address: str) -> bool:
-    """Whether an address belongs to the Internet, also where IPv6 carries an IPv4 address inside."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address):
-        if (inner := found.ipv4_mapped or _nat64(found)) is not None:
-            return is_public(str(inner))
-        if found.sixtofour is not None and not is_public(str(found.sixtofour)):
-            return False
-    return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
-
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None

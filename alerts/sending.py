@@ -7,7 +7,7 @@ status, a ``Retry-After``, and the sentence of an error. Nothing secret is in an
 import json
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,9 +22,10 @@ from urllib3.exceptions import HTTPError
 
 from alerts import channels, webpush
 from alerts.delivery_services import Outcome, Push
-from alerts.guard import Forbidden, Guard, guarded
+from alerts.guard import Guard, guarded
 from alerts.messages import Message, push_payload
 from alerts.models import Kind
+from livermore.outbound import Forbidden, Reach
 
 LARGEST_ANSWER = 65_536
 LONGEST_WAIT = 3_600.0
@@ -53,12 +54,12 @@ class _Observed:
 _observed: ContextVar[_Observed | None] = ContextVar("observed", default=None)
 
 
-def send(kind: str, url: str, message: Message, *, site: str, hosts: Collection[str], tls: bool, push: Push | None = None) -> Outcome:
-    """Send a message now. ``site``: where our pages are, for the link; ``hosts`` and ``tls``: as for ``Guard``. Never raises."""
+def send(kind: str, url: str, message: Message, *, site: str, reach: Reach, push: Push | None = None) -> Outcome:
+    """Send a message now. ``site``: where our pages are, for the link. Never raises."""
     channels.load()
     _listen()
-    seen = _Observed(tls)
-    guard = Guard(hosts=hosts, tls=tls, seconds=SECONDS)
+    seen = _Observed(reach.tls)
+    guard = Guard(reach, seconds=SECONDS)
     token = _observed.set(seen)
     ok, failure = False, None
     try:

@@ -57,8 +57,6 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 METRICS_LOOPBACK = env.bool("METRICS_LOOPBACK", False)
 """Whether a program on this machine that asks without a proxy between may read /metrics without a token."""
 
-DELIVERY_HOSTS = _words("DELIVERY_HOSTS", "localhost,127.0.0.1,::1" if DEMO else "")
-"""Hosts (or host:port) that a notification channel may name although their addresses are not public."""
 SITE_URL = env.str("SITE_URL", "" if DEMO or not ALLOWED_HOSTS else f"https://{ALLOWED_HOSTS[0].lstrip('.')}").rstrip("/")
 """Where our pages are, for links in messages; empty: they carry none."""
 

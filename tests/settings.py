@@ -30,7 +30,7 @@ os.environ.update(
     LOG_LEVEL="INFO",
     METRICS_TOKEN="",
     METRICS_LOOPBACK="false",
-    OUTBOUND_NETWORKS="",
+    OUTBOUND_NETWORKS=os.environ.get("LIVERMORE_TEST_NETWORKS", ""),  # where a test has servers of its own
 )
 os.environ.setdefault("EXCHANGE_HOSTS", "")
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{_directory / 'livermore.sqlite3'}")

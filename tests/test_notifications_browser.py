@@ -32,6 +32,7 @@ async def site(
 ) -> AsyncIterator[tuple[BrowserContext, str, Web, list[str]]]:
     """A browser, the site with a delivery process, and the other end of a channel."""
     await db(prepare)()
+    process_environment["LIVERMORE_TEST_NETWORKS"] = "127.0.0.0/8"
     async with AsyncExitStack() as stack:
         receiver = stack.enter_context(web())
         url = await stack.enter_async_context(web_server(process_environment))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from django import template
 
 from alerts.channels import HINTS, Hint
+from alerts.models import Kind
 from exchanges.events import TIMEFRAMES
 
 register = template.Library()
@@ -19,7 +20,7 @@ class Choice(NamedTuple):
 @register.simple_tag
 def channel_kinds() -> list[Choice]:
     """The kinds of channels whose address a person types, each with what to type."""
-    return [Choice(kind.value, str(kind.label), hint) for kind, hint in HINTS.items()]
+    return [Choice(value, label, HINTS[value]) for value, label in Kind.choices if value in HINTS]
 
 
 @register.simple_tag

@@ -34,6 +34,12 @@ PATIENCE = 20.0
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _receivers_are_here(settings: Any, process_environment: dict[str, str]) -> None:
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
+    process_environment["LIVERMORE_TEST_NETWORKS"] = "127.0.0.0/8"
+
+
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "GATHER", 0.1)

@@ -1,4 +1,4 @@
-"""What the code of a channel may reach: public addresses, decided when the socket opens, and nothing of this machine."""
+"""What the code of a channel may do: connect where it may, encrypted, and nothing of this machine. See also security/test_outbound.py."""
 
 import os
 import smtplib
@@ -12,26 +12,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from alerts.guard import Forbidden, Guard, guarded, is_public
+from alerts.guard import Guard, guarded
+from livermore.outbound import PUBLIC, Forbidden, Reach, networks
 from tests.alerts.receivers import mail, web
 
-PRIVATE = [
-    "127.0.0.1", "127.255.255.254", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.2.1",
-    "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-    "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:0a00:0001::1", "2001:db8::1", "::127.0.0.1",
-    "nonsense", "",
-]  # fmt: skip
-PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+HERE = "127.0.0.0/8"
+"""Where the servers of these tests are."""
 
 
-@pytest.mark.parametrize("address", PRIVATE)
-def test_what_is_not_of_the_internet(address):
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", PUBLIC)
-def test_what_is(address):
-    assert is_public(address)
+def guard(*allowed: str, tls: bool = False, seconds: float = 45.0) -> Guard:
+    return Guard(Reach(public=True, networks=networks(allowed), tls=tls), seconds=seconds)
 
 
 TRICKS = [
@@ -45,7 +35,7 @@ TRICKS = [
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_no_spelling_of_this_machine_is_reached(trick):
-    with web() as receiver, guarded(Guard(tls=False)):
+    with web() as receiver, guarded(guard()):
         with pytest.raises((requests.RequestException, OSError, ValueError)):
             requests.post(trick.format(port=receiver.port), data=b"x", timeout=3)
         assert receiver.requests == []
@@ -63,42 +53,36 @@ def test_a_name_that_resolves_to_another_address_the_second_time_gains_nothing(m
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     with web() as receiver:
-        assert is_public(socket.getaddrinfo("rebind.example.org", receiver.port)[0][4][0])
-        with guarded(Guard(tls=False)) as guard, pytest.raises((requests.RequestException, OSError)):
+        assert not PUBLIC.refuses(socket.getaddrinfo("rebind.example.org", receiver.port)[0][4][0])
+        with guarded(guard()) as held, pytest.raises((requests.RequestException, OSError)):
             requests.post(f"http://rebind.example.org:{receiver.port}/", timeout=3)
         assert receiver.requests == []
-        assert str(guard.refused) == "rebind.example.org is not a public address: the operator may allow it in DELIVERY_HOSTS"
+        assert str(held.refused) == (
+            "127.0.0.1 is not an address of the internet, but of this machine, a private network or none at all: "
+            "the operator may allow its network in OUTBOUND_NETWORKS"
+        )
 
 
-def test_a_redirect_into_this_machine_is_not_followed():
-    with web() as outside, web() as inside:
-        outside.answers = [(307, {"Location": f"http://127.0.0.1:{inside.port}/"}, b"")]
-        with guarded(Guard(tls=False, hosts=[f"localhost:{outside.port}"])), pytest.raises((requests.RequestException, OSError)):
-            requests.post(f"http://localhost:{outside.port}/", timeout=3)
+def test_a_redirect_into_what_is_not_allowed_is_not_followed():
+    with web() as outside, web("127.0.0.2") as inside:
+        outside.answers = [(307, {"Location": f"http://127.0.0.2:{inside.port}/"}, b"")]
+        with guarded(guard("127.0.0.1/32")), pytest.raises((requests.RequestException, OSError)):
+            requests.post(f"http://127.0.0.1:{outside.port}/", timeout=3)
         assert (len(outside.requests), inside.requests) == (1, [])
 
 
-@pytest.mark.parametrize("allowed", ["localhost", "localhost:{port}"])
-def test_the_operator_may_allow_a_host_or_one_port_of_it(allowed):
-    with web() as receiver:
-        with guarded(Guard(tls=False, hosts=[allowed.format(port=receiver.port)])):
-            assert requests.post(f"http://localhost:{receiver.port}/", timeout=3).status_code == 200
-        with guarded(Guard(tls=False, hosts=["localhost:1"])), pytest.raises((requests.RequestException, OSError)):
-            requests.post(f"http://localhost:{receiver.port}/", timeout=3)
-
-
 def test_nothing_goes_in_clear_where_it_must_not():
-    with web() as receiver, guarded(Guard(hosts=["localhost"])) as guard:
+    with web() as receiver, guarded(guard(HERE, tls=True)) as held:
         with pytest.raises((requests.RequestException, OSError)):
             requests.post(f"http://localhost:{receiver.port}/", timeout=3)
-        assert (receiver.requests, str(guard.refused)) == ([], "the connection is not encrypted: use an https address")
+        assert (receiver.requests, str(held.refused)) == ([], "the connection is not encrypted: use an https address")
 
 
 def test_no_password_goes_to_a_mail_server_in_clear():
     with (
         mail() as server,
         smtplib.SMTP("localhost", server.port, timeout=3) as client,
-        guarded(Guard(hosts=["localhost"])),
+        guarded(guard(HERE, tls=True)),
         pytest.raises(Forbidden),
     ):
         client.login("mike", "secret")
@@ -127,7 +111,7 @@ def with_socket(family, kind, method, *args):
 )
 def test_nothing_of_this_machine(attempt, tmp_path):
     (tmp_path / "there").touch()
-    with guarded(Guard()), pytest.raises(Forbidden):
+    with guarded(guard()), pytest.raises(Forbidden):
         attempt(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["there"]
 
@@ -137,7 +121,7 @@ def test_others_are_not_held_to_it():
     found: list[int] = []
     with web() as receiver:
         ask = lambda: found.append(requests.get(f"http://127.0.0.1:{receiver.port}/", timeout=3).status_code)  # noqa: E731
-        with guarded(Guard()):
+        with guarded(guard()):
             thread = threading.Thread(target=ask)
             thread.start()
             thread.join(5)
@@ -149,6 +133,6 @@ def test_an_answer_that_never_ends_is_cut_at_the_deadline():
     with web() as receiver:
         receiver.drip = True
         began = time.monotonic()
-        with guarded(Guard(tls=False, hosts=["localhost"], seconds=0.7)), pytest.raises((requests.RequestException, OSError)):
+        with guarded(guard(HERE, seconds=0.7)), pytest.raises((requests.RequestException, OSError)):
             requests.get(f"http://localhost:{receiver.port}/", timeout=3)
         assert time.monotonic() - began < 3
