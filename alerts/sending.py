@@ -83,7 +83,8 @@ def _notify(url: str, message: Message, site: str) -> bool:
 
 
 def _push(url: str, message: Message, push: Push | None) -> bool:
-    assert push is not None
+    if push is None:
+        raise channels.BadChannel("This channel is a browser's: nothing else is sent there.")
     to = webpush.Subscription(**json.loads(url))
     payload = push_payload(message, tag=push.tag, silent=push.silent, at=push.at)
     headers, body = webpush.request(to, payload, private=push.private, subject=push.subject, ttl=push.ttl)
