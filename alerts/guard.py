@@ -13,7 +13,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -107,8 +107,8 @@ _installing = threading.Lock()
 _installed = False
 
 
-def _hook(event: str, args: tuple[Any, ...]) -> None:
-    guard = _guard.get()
+def _hook(event: str, args: tuple[Any, ...], current: Callable[[], Guard | None] = _guard.get) -> None:
+    guard = current()  # bound early: the interpreter goes on auditing when it has emptied its modules
     if guard is not None:
         guard.on(event, args)
 
