@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.contrib.admin import site as admin_site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 
+from alerts.models import NotificationChannel, PushKey
 from exchanges.models import ApiToken, Exchange, UserExchange
 from livermore import bus
 from livermore.fields import encrypted
 from livermore.redaction import RedactingFilter, RedactingFormatter, redact, remember
+from livermore.rotation import encrypted_fields
 from tests import seeds
 from tests.hosting import hosted
 from tests.people import client_of, person
@@ -150,6 +153,9 @@ def mike(db: None, redis_url: str) -> User:
     user.save()
     Authenticator.objects.create(user=user, type="totp", data={"secret": encrypted(f"{CANARY}Totp")})
     Authenticator.objects.create(user=user, type="recovery_codes", data={"seed": encrypted(f"{CANARY}Seed"), "used_mask": 0})
+    url = f"discord://4174216298/{CANARY}Webhook/"
+    NotificationChannel.objects.create(user=user, kind="discord", name="mine", url=url, digest="d" * 64, created_at=0)
+    PushKey.objects.create(private=PEM)
     return user
 
 
@@ -186,10 +192,20 @@ def test_canaries_are_found_nowhere(mike: User, log: io.StringIO) -> None:
         client_of(None).post("/login/", {"username": "mike", "password": PASSWORD}),
     ]
     logging.getLogger("somebody").error("an exchange said: %s", values["api_key"])
-    api = ["/api/my/exchanges/", "/api/my/settings/", "/api/exchanges/", "/api/schema/"]
+    assert {model for model, _ in encrypted_fields()} == {UserExchange, NotificationChannel, PushKey}, "a canary in each"
+    api = [
+        "/api/my/exchanges/",
+        "/api/my/channels/",
+        "/api/my/deliveries/",
+        "/api/my/notifications/",
+        "/api/my/settings/",
+        "/api/exchanges/",
+        "/api/schema/",
+    ]
     pages = ["/settings/", "/", "/symbols/", "/account/two-factor/", *api]
     admin = [f"/admin/exchanges/userexchange/{row.pk}/{rest}" for row in UserExchange.objects.all() for rest in ("change/", "history/")]
     admin += ["/admin/exchanges/userexchange/", "/admin/exchanges/historicaluserexchange/", "/admin/"]
+    admin += ["/admin/alerts/notificationchannel/"] if admin_site.is_registered(NotificationChannel) else []
     admin += [f"/admin/auth/user/{mike.pk}/{rest}" for rest in ("change/", "history/")]
     answers = [browser.get(path) for path in pages] + [root.get(path) for path in pages + admin]
     assert {answer.status_code for answer in answers} == {200}
