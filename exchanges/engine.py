@@ -14,7 +14,7 @@ from itertools import count
 
 from exchanges.adapters import Adapter
 from exchanges.events import ConnectionState, Event, Lifecycle, Limits, Stream
-from exchanges.link import Clocks, Link, LinkClosed
+from exchanges.link import Clocks, Link, LinkClosed, until_it_answers
 from exchanges.pacing import Backoff, ConnectBudget
 from exchanges.recorder import Recorder
 from livermore.outbound import Reach
@@ -94,6 +94,11 @@ class Engine:
             self._slots.append(slot)
             if self._running:
                 self._launch(slot)
+
+    def renew(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Subscribe anew to streams that have gone mute while others go on: those that were proved. Others are asked for anyhow."""
+        streams = sorted(streams)
+        return [renewed for link in self.links for renewed in link.renew(streams)]
 
     async def run(self) -> None:
         """Keep the wanted streams flowing. Cancelling it closes every connection."""
@@ -204,23 +209,31 @@ class _Slot:
         engine = self.engine
         engine.budget.spend()
         engine.connects += 1
-        return await Link.connect(
-            engine.adapter,
-            engine.url,
-            limits=engine.limits,
-            emit=engine.emit,
-            requests=engine.requests,
-            heard=engine.heard,
-            reach=engine.reach,
-            clocks=engine.clocks,
-            recorder=engine.recorder,
-        )
+        try:
+            return await Link.connect(
+                engine.adapter,
+                engine.url,
+                limits=engine.limits,
+                emit=engine.emit,
+                requests=engine.requests,
+                heard=engine.heard,
+                reach=engine.reach,
+                clocks=engine.clocks,
+                recorder=engine.recorder,
+            )
+        except LinkClosed as end:
+            if end.unreachable:
+                engine.budget.give_back()
+            raise
 
     async def _wait(self, end: LinkClosed, backoff: Backoff) -> None:
         delay = backoff.next(floor=1.0 if end.was_open else 0.0)
         delay = max(delay, self.engine.budget.delay(), end.retry_after or 0.0)
         self._say(ConnectionState.DISCONNECTED, str(end), delay)
-        await asyncio.sleep(delay)
+        if end.unreachable:
+            await until_it_answers(self.engine.url, self.engine.reach, delay)
+        else:
+            await asyncio.sleep(delay)
 
     def _say(self, state: ConnectionState, reason: str = "", retry_in: float | None = None) -> None:
         event = Lifecycle(state, time.time_ns() // 1_000_000, reason, retry_in, self.number)

@@ -6,6 +6,7 @@ It ends by raising LinkClosed with the reason, in words a trader can act on.
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -33,13 +34,18 @@ from exchanges.events import (
 from exchanges.pacing import seconds_to_wait
 from exchanges.reasons import why
 from exchanges.recorder import Recorder
-from livermore.outbound import Reach, dial
+from livermore.outbound import Forbidden, Reach, dial
 
 log = logging.getLogger(__name__)
 
 MOST_ASKS = 3
+"""How often a stream is asked for before it is said to be mute."""
+SELDOM = 6
+"""A mute stream is asked for again after so many times what it has for its first data: it may come back, the exchange's limits stay."""
 LARGEST_FRAME = 16 * 2**20
 """Bytes. No frame we ask for has a hundredth of it; a larger one would end the connection, where it can be counted and skipped."""
+KNOCKS_EVERY = 2.0
+"""Seconds between two looks whether a host that could not be reached takes connections again, and what each look may last."""
 PACE = 0.8
 """Share of the allowed message rate we use: pings and pongs count too."""
 
@@ -48,18 +54,23 @@ class Clocks(NamedTuple):
     """The deadlines of a connection, in seconds."""
 
     opening: float = 10.0
-    silence: float = 15.0
-    """Without data for that long, a connection is given up. Heartbeats are not data: a feed can die under them."""
+    silence: float = 14.0
+    """Without data for that long, a connection is given up: within 15 s, the look-out's own steps included. Heartbeats are not data: a
+    feed can die under them."""
     proof: float = 10.0
     """What a stream has for its acknowledgement and first data before it is asked for again."""
 
 
 class LinkClosed(Exception):
-    """A connection ended or could not be made. ``retry_after`` seconds, where the exchange asked for a pause."""
+    """A connection ended or could not be made. ``retry_after`` seconds, where the exchange asked for a pause; ``unreachable``: the host
+    did not even take a TCP connection.
+    """
 
-    def __init__(self, reason: str, *, retry_after: float | None = None, was_open: bool = False, proved: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, retry_after: float | None = None, was_open: bool = False, proved: bool = False, unreachable: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.retry_after, self.was_open, self.proved = retry_after, was_open, proved
+        self.retry_after, self.was_open, self.proved, self.unreachable = retry_after, was_open, proved, unreachable
 
 
 class _Connect(connect):
@@ -128,13 +139,15 @@ class Link:
 
         Raises LinkClosed with the reason.
         """
+        sock = None
         try:
             uri = parse_uri(url)
             reach.check_url(url)
             async with asyncio.timeout(clocks.opening):
+                sock = await dial(uri.host, uri.port, reach)
                 ws = await _Connect(
                     url,
-                    sock=await dial(uri.host, uri.port, reach),
+                    sock=sock,
                     compression=None,
                     open_timeout=None,
                     close_timeout=1.0,
@@ -149,7 +162,7 @@ class Link:
             refusal = adapter.refusal(response.status_code, response.headers, bytes(response.body or b""))
             raise LinkClosed(f"refused: {refusal.reason}", retry_after=seconds_to_wait(refusal)) from error
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
-            raise LinkClosed(why(error)) from error
+            raise LinkClosed(why(error), unreachable=sock is None and not isinstance(error, InvalidURI | Forbidden)) from error
         return cls(adapter, ws, limits=limits, emit=emit, requests=requests, clocks=clocks, heard=heard, recorder=recorder)
 
     @property
@@ -209,6 +222,19 @@ class Link:
                 book.pop(stream, None)
         self._queue(self._adapter.unsubscribe, streams)
         self._check_proved()
+
+    def renew(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Subscribe anew to those of these that had data and seem to have none any more: they have to be proved again. Returns them."""
+        streams = [stream for stream in streams if stream in self.wanted and stream.symbol in self._proofs(stream)]
+        for stream in streams:
+            del self._proofs(stream)[stream.symbol]
+            self._asks[stream] = 0
+        if streams:
+            log.info("%s: subscribing anew to %d streams that went mute", self._adapter.id, len(streams))
+            self._all_proved.clear()
+            self._queue(self._adapter.unsubscribe, streams)
+            self._ask(streams)
+        return streams
 
     async def proved(self) -> None:
         """Wait until every wanted stream has delivered data."""
@@ -348,17 +374,23 @@ class Link:
             self._ask_again(now)
 
     def _ask_again(self, now: float) -> None:
-        """Streams without acknowledgement, or acknowledged and mute, are asked for again; after MOST_ASKS they are said to be mute."""
-        late = [stream for stream, asked in (self._unproved | self._unacked).items() if asked and now - asked > self._clocks.proof]
-        for stream in late:
-            why = "not acknowledged" if stream in self._unacked else "acknowledged, but no data"
-            if self._asks.get(stream, 0) == MOST_ASKS and stream in self._unproved:
-                self._emit(StreamState(stream, live=False, reason=why))
-            self._unacked.pop(stream, None)
-        again = [stream for stream in late if stream in self._unproved and self._asks.get(stream, 0) < MOST_ASKS]
-        for stream in late:
-            if stream not in again:
+        """Streams without acknowledgement, or acknowledged and mute, are asked for again; after MOST_ASKS they are said to be mute, and
+        asked for now and then.
+        """
+        again = []
+        for stream, asked in (self._unproved | self._unacked).items():
+            asks = self._asks.get(stream, 0)
+            if not asked or now - asked <= self._clocks.proof * (1 if asks <= MOST_ASKS else SELDOM):
+                continue
+            why = "not acknowledged" if self._unacked.pop(stream, None) else "acknowledged, but no data"
+            if stream not in self._unproved:
+                continue  # it has data: no acknowledgement could say more
+            if asks == MOST_ASKS:
                 self._asks[stream] = MOST_ASKS + 1
+                self._unproved[stream] = now
+                self._emit(StreamState(stream, live=False, reason=why))
+            else:
+                again.append(stream)
         if again:
             log.info("%s: asking again for %d mute streams", self._adapter.id, len(again))
             self._ask(again)
@@ -369,3 +401,19 @@ def _why_closed(error: ConnectionClosed) -> str:
     if frame is None:
         return "the connection broke off without a close frame"
     return f"closed by the exchange: {frame.code} {frame.reason}".rstrip()
+
+
+async def until_it_answers(url: str, reach: Reach, seconds: float) -> None:
+    """Wait that long, or until the host of ``url`` takes a TCP connection again.
+
+    An exchange counts handshakes, not this: so after a long outage nobody waits for a back-off that the outage itself has raised.
+    """
+    uri = parse_uri(url)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                await asyncio.sleep(KNOCKS_EVERY * random.uniform(0.5, 1.0))  # nosec B311  # for timing and statistics, not for secrecy
+                with contextlib.suppress(OSError):
+                    async with asyncio.timeout(KNOCKS_EVERY):
+                        (await dial(uri.host, uri.port, reach)).close()
+                        return

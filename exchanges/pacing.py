@@ -35,9 +35,14 @@ class ConnectBudget:
     def spend(self) -> None:
         self._attempts.append(self._clock())
 
+    def give_back(self) -> None:
+        """The last attempt never reached the host, which has nothing to count."""
+        if self._attempts:
+            self._attempts.pop()
+
 
 class Backoff:
-    """Exponential with full jitter, 0.5 s to 60 s, never under a floor, never giving up ."""
+    """Exponential with full jitter, 0.5 s to 60 s, never under a floor, never giving up."""
 
     def __init__(self, first: float = 0.5, most: float = 60.0, rng: Callable[[], float] = random.random) -> None:
         self._first, self._most, self._rng = first, most, rng

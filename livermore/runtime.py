@@ -28,6 +28,7 @@ from exchanges.events import (
     Lost,
     Refused,
     Rejected,
+    Stream,
     StreamState,
     SymbolInfo,
     Ticker,
@@ -47,7 +48,7 @@ from livermore.states import States
 from livermore.watched import Watched
 from market_data import store
 from market_data.backfill import History
-from market_data.candles import RECENT, STALE_AFTER, STEP, Bar, Closing
+from market_data.candles import RECENT, SHOWN_GRACE, STALE_AFTER, STEP, Bar, Closing
 from market_data.series import Advance
 from symbols import marketcaps
 
@@ -97,6 +98,8 @@ class Connector:
         self._tasks = asyncio.TaskGroup()
         self._last_day = 0
         self._next_hour = 0
+        self._looked_at = 0
+        self._unlooked: set[str] = set()
         self._reading_positions = asyncio.Lock()
         self._troubled = False
         self._tickers: dict[str, tuple[Ticker, int]] = {}
@@ -304,7 +307,7 @@ class Connector:
     def _on_stream(self, event: StreamState) -> None:
         watched = self.watched.get(event.stream.symbol)
         if watched is not None:
-            watched.mute = "" if event.live else f"{event.stream.channel}: {event.reason}"
+            watched.note_stream(event)
 
     def _on_lifecycle(self, event: Lifecycle) -> None:
         """Note the state of a connection, and tell everybody."""
@@ -430,12 +433,34 @@ class Connector:
             for watched in self.watched.values():
                 if watched.reading_back is None and watched.book.due(self.clock) is not None:
                     watched.reading_back = self._spawn(self._read_back(watched))
+            self._look_for_mutes()
             self._judge()
             await self._committer.try_redis(self._states.write())
 
+    def _look_for_mutes(self) -> None:
+        """Once a close and symbol: a stream that shows less than what traded is mute, however live the connection is. It is subscribed to
+        anew.
+        """
+        end = (self.clock - SHOWN_GRACE) // STEP * STEP
+        if end > self._looked_at:
+            self._looked_at, self._unlooked = end, set(self.watched)
+        mute: list[Stream] = []
+        for symbol in list(self._unlooked):
+            watched = self.watched.get(symbol)
+            if watched is not None and (watched.book.last is None or watched.book.last.open_time + STEP < end):
+                continue  # what traded is not known yet
+            self._unlooked.discard(symbol)
+            if watched is None:
+                continue
+            price = self._tickers[symbol][0] if symbol in self._tickers else watched.price
+            mute += [Stream(channel, symbol) for channel in watched.gone_mute(price, end)]
+        for stream in self._engine.renew(mute):
+            self._count("mute_streams", "%s went mute: %s", stream.symbol, stream.channel)
+            self._on_stream(StreamState(stream, live=False, reason="it did not show what traded; subscribing anew"))
+
     async def _read_back(self, watched: Watched) -> None:
         """Ask REST for the candles that are due until they are final."""
-        backoff = Backoff(0.5, 5.0)
+        backoff = Backoff(0.5, 3.0)
         try:
             while (due := watched.book.due(self.clock)) is not None:
                 if not await self._read_once(watched, *due):
@@ -488,6 +513,9 @@ class Connector:
             await asyncio.sleep(TICKER_INTERVAL)
             if self._tickers:
                 tickers, self._tickers = self._tickers, {}
+                for symbol, (ticker, _) in tickers.items():
+                    if (watched := self.watched.get(symbol)) is not None:
+                        watched.price = ticker
                 await self._committer.try_redis(store.write_tickers(self._redis, self.exchange.pk, tickers.values()))
 
     def _judge(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from alerts.evaluation import Evaluator
-from exchanges.events import BASE_TIMEFRAME
+from exchanges.events import BASE_TIMEFRAME, Channel, StreamState, Ticker
 from market_data.backfill import Fetch, History, warm_up
 from market_data.candles import STEP, Bar, Book, Longer
 from market_data.macdv import Reading
@@ -21,7 +21,9 @@ class Watched:
         self.series = {timeframe: Series(symbol, timeframe) for timeframe in self._timeframes}
         self._empty()
         self.readings: dict[str, Reading] = {}
-        self.mute = ""
+        self.mutes: dict[Channel, str] = {}
+        self.price: Ticker | None = None
+        """The last one that was put out."""
         self.problem = ""
         self.warming: asyncio.Task[None] | None = None
         self.reading_back: asyncio.Task[None] | None = None
@@ -29,6 +31,32 @@ class Watched:
     def _empty(self) -> None:
         self.book = Book(flags_closes=self._flags_closes)
         self.longer = Longer(self._timeframes)
+
+    @property
+    def mute(self) -> str:
+        """Which of its streams deliver nothing, and why; "" where all do."""
+        return "; ".join(self.mutes.values())
+
+    def note_stream(self, event: StreamState) -> None:
+        """One of its streams was proved, or is not delivering; that says nothing of the other."""
+        if event.live:
+            self.mutes.pop(event.stream.channel, None)
+        else:
+            self.mutes[event.stream.channel] = f"{event.stream.channel}: {event.reason}"
+
+    def gone_mute(self, price: Ticker | None, end: int) -> list[Channel]:
+        """The channels that did not show what traded until ``end``, when the last candle closed, nor anything after it.
+
+        ``price``: the last ticker. One that tells no time says nothing of when it came.
+        """
+        last, channels = self.book.last, []
+        if last is None or last.open_time + STEP != end or last.volume == 0:
+            return []
+        if self.book.missed_by_stream():
+            channels.append(Channel.CANDLES)
+        if price is not None and 0 < price.event_time < end and price.price != last.close:
+            channels.append(Channel.TICKER)
+        return channels
 
     @property
     def loaded(self) -> bool:

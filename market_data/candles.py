@@ -5,6 +5,7 @@ miss trades, so it never makes a candle final; it only tells that the interval t
 """
 
 from collections.abc import Iterable, Sequence
+from math import isclose
 from typing import NamedTuple
 
 from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Candle
@@ -18,6 +19,8 @@ READ_BACK_GRACE = 2_000
 """Exchange time to wait past the end where no flag comes; also what a provisional close needs."""
 QUIET_GRACE = 10_000
 """Exchange time past the end after which a row that REST does not have, and the stream never showed, means that nothing traded."""
+SHOWN_GRACE = 30_000
+"""Exchange time past the end after which the stream has shown all of a candle, or is mute: Coinbase lags by up to 20 s."""
 STALE_AFTER = 35_000
 """Exchange time past the end after which a symbol without its close is stale."""
 RECENT = 3
@@ -98,6 +101,8 @@ class Book:
         if self.last is not None and open_time <= self.last.open_time:
             if candle.closed:
                 self._note_revision(Bar.of(candle))
+            if self.forming is None or open_time >= self.forming.open_time:
+                self.forming = candle
             return []
         if candle.volume > 0:
             self.traded.add(open_time)
@@ -123,6 +128,13 @@ class Book:
         if not self.flags_closes and self.forming is not None:
             end = max(end, self.forming.open_time)
         return (start, end) if end > start else None
+
+    def missed_by_stream(self) -> bool:
+        """Whether the last final candle has trades that the stream did not show, nor anything after them."""
+        last, shown = self.last, self.forming
+        if last is None or last.volume == 0 or shown is None:
+            return False
+        return shown.open_time < last.open_time or (shown.open_time == last.open_time and not isclose(shown.volume, last.volume))
 
     def provisional(self) -> Candle | None:
         """The stream's own version of the candle that is due, where it has one."""

@@ -64,8 +64,8 @@ class Venue:
             await script(socket)
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator["Venue"]:
-        async with serve(self._serve, "127.0.0.1", 0) as server:
+    async def open(self, port: int = 0) -> AsyncIterator["Venue"]:
+        async with serve(self._serve, "127.0.0.1", port) as server:
             port = server.sockets[0].getsockname()[1]
             self.url = f"ws://127.0.0.1:{port}"
             yield self

@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import json
+import socket
 import time
 
 import msgspec
@@ -8,7 +9,9 @@ from websockets.asyncio.server import ServerConnection
 
 from exchanges.adapters import coinbase
 from exchanges.events import Candle, Channel, ConnectionState, Event, GoingAway, Lost, Refused, Rejected, Stream, StreamState, Ticker
-from exchanges.link import Clocks
+from exchanges.link import Clocks, until_it_answers
+from exchanges.pacing import ConnectBudget
+from livermore.outbound import LOOPBACK
 from tests.exchanges.scripted import LIMITS, Run, Venue, ack, answer, kline, ticker
 
 CANDLES = Stream(Channel.CANDLES, "BTCUSDT")
@@ -74,6 +77,85 @@ async def test_a_mute_stream_is_asked_for_again_and_then_named():
         assert StreamState(CANDLES, live=False, reason="acknowledged, but no data") in run.events
         assert asked[1:] == [["btcusdt@kline_5m"], ["btcusdt@kline_5m"]]
         assert venue.connections == 1
+
+
+async def test_a_mute_stream_is_asked_for_now_and_then_and_comes_back():
+    asks = 0
+
+    async def late_candles(socket: ServerConnection) -> None:
+        nonlocal asks
+
+        async def chatter() -> None:
+            while True:
+                await socket.send(ticker())
+                await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(chatter())
+            async for message in socket:
+                await socket.send(ack(message))
+                asks += 1
+                if asks == 4:
+                    await socket.send(kline())
+
+    async with Venue(late_candles).open() as venue, Run(venue.url, clocks=Clocks(opening=1.0, silence=0.5, proof=0.1)) as run:
+        run.engine.want([CANDLES, TICKER])
+        await run.until(proved(CANDLES))
+        told = [event.live for event in run.events if isinstance(event, StreamState) and event.stream == CANDLES]
+        assert told == [False, True]
+        assert venue.connections == 1
+
+
+async def test_a_stream_that_went_mute_is_subscribed_to_anew_and_has_to_be_proved_again():
+    said: list[tuple[str, list[str]]] = []
+
+    async def note(socket: ServerConnection) -> None:
+        async for message in socket:
+            request = json.loads(message)
+            said.append((request["method"], request["params"]))
+            await socket.send(ack(message))
+            for name in request["params"] if request["method"] == "SUBSCRIBE" else ():
+                await socket.send(ticker() if name.endswith("ticker") else kline())
+
+    def twice(events: list[Event]) -> bool:
+        return events.count(StreamState(CANDLES, live=True)) == 2
+
+    never = Stream(Channel.CANDLES, "ETHUSDT")
+    async with Venue(note).open() as venue, Run(venue.url) as run:
+        run.engine.want([CANDLES, TICKER])
+        await run.until(proved(CANDLES, TICKER))
+        assert run.engine.renew([CANDLES, never]) == [CANDLES]
+        assert run.engine.renew([CANDLES]) == [], "it is being asked for"
+        await run.until(twice)
+        assert said[1:] == [("UNSUBSCRIBE", ["btcusdt@kline_5m"]), ("SUBSCRIBE", ["btcusdt@kline_5m"])]
+        assert run.events.count(StreamState(TICKER, live=True)) == 1
+
+
+async def test_a_host_that_could_not_be_reached_is_connected_to_as_soon_as_it_answers():
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    run = Run(f"ws://127.0.0.1:{port}")
+    run.engine.budget = ConnectBudget(300, per_minute=2)
+    async with run:
+        run.engine.want([CANDLES])
+        await run.until(disconnected(3))
+        async with Venue(answer).open(port) as venue:
+            await run.until(proved(CANDLES))
+            assert venue.connections == 1
+    assert run.engine.connects > 2, "what never reached the host is not counted against what it allows"
+
+
+async def test_a_wait_for_a_host_ends_when_it_answers_not_when_the_back_off_does():
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    url = f"ws://127.0.0.1:{port}"
+    began = time.monotonic()
+    await until_it_answers(url, LOOPBACK, 0.2)
+    assert time.monotonic() - began < 2.0, "the back-off is over"
+    waiting = asyncio.create_task(until_it_answers(url, LOOPBACK, 60.0))
+    await asyncio.sleep(0.1)
+    async with Venue(answer).open(port), asyncio.timeout(5.0):
+        await waiting
 
 
 async def test_data_nobody_asked_for_is_dropped():

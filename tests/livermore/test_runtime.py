@@ -312,6 +312,37 @@ async def test_a_symbol_without_its_close_is_stale_then_a_gap_and_fires_nothing_
         assert await wait_for(world, COINBASE_ID, "ETH-USD", "live") == ""
 
 
+@pytest.mark.parametrize(("venue", "channel"), [(COINBASE, "candles"), (BINANCE, "ticker")])
+async def test_a_stream_that_goes_mute_while_the_others_go_on_is_told_and_subscribed_to_anew(
+    redis_url: str, venue: Any, channel: str
+) -> None:
+    symbol = spelled(venue, "ETH")
+    async with simulated([venue]) as world:
+        await world.start(venue.id)
+        counters = world.connectors[venue.id].counters
+        await world.advance()
+        await wait_for(world, venue.id, symbol, "live")
+        world.sandbox.faults.set("lost-subscription", symbol=symbol, channel=channel)
+        dead = world.sandbox.faults.set("dead", symbol=symbol, channel=channel)
+
+        for _ in range(2):  # whatever it still showed of the first
+            await world.advance()
+        world.clock.advance(STEP - world.clock.now() % STEP + 30_500)
+        reason = await wait_for(world, venue.id, symbol, "stale")
+        assert reason == f"{channel}: it did not show what traded; subscribing anew"
+        await wait_for(world, venue.id, spelled(venue, "BTC"), "live")
+        assert [name for name, (state, _) in (await states(world, venue.id)).items() if state != "live"] == [symbol]
+
+        world.sandbox.faults.clear(id=dead.id)
+        await until(lambda: is_live(world, venue.id, symbol), f"{symbol} live", world.nudge)
+        assert counters["mute_streams"] >= 1
+        assert world.sandbox.counters[venue.id]["connects"] == 1
+
+
+async def is_live(world: World, exchange_id: str, symbol: str) -> bool:
+    return (await states(world, exchange_id)).get(symbol, ("", ""))[0] == "live"
+
+
 async def shown(world: World, symbol: str, open_time: int) -> None:
     """Let the market run until the stream has shown a trade in that candle: what was never seen may be an interval without any."""
     book = world.connectors[COINBASE_ID].watched[symbol].book

@@ -44,6 +44,26 @@ def test_an_older_candle_is_refused():
     assert book.last == bar(5)
 
 
+def test_a_stream_that_showed_less_than_what_traded_missed_some():
+    book = started(flags_closes=False)
+    book.on_candle(candle(1, 11.0, volume=1.0))
+    book.on_history([candle(1, 11.5, volume=2.0)], at(2), at(2), fills_idle=True)
+    assert book.missed_by_stream()
+    book.on_candle(candle(1, 11.5, volume=2.0))
+    assert not book.missed_by_stream(), "its last frame came after the answer"
+    book.on_history([candle(2, 11.5, volume=1.0)], at(3), at(3), fills_idle=True)
+    assert book.missed_by_stream()
+    book.on_candle(candle(3, 11.5))
+    assert not book.missed_by_stream(), "it goes on"
+
+
+def test_an_interval_without_trades_needs_no_frame():
+    book = started(flags_closes=False)
+    book.on_candle(candle(1))
+    book.on_history([candle(1), candle(2, volume=0.0)], at(3), at(3), fills_idle=True)
+    assert not book.missed_by_stream()
+
+
 def test_a_close_after_a_gap_waits_for_the_gap():
     book = started(flags_closes=True)
     assert book.on_candle(candle(3, 13.0, closed=True)) == []
