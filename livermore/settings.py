@@ -1,5 +1,6 @@
 """Settings, all from the environment or from .env beside manage.py. docs/operations.md lists them."""
 
+import os
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,22 +81,19 @@ REDIS_EMBEDDED = not REDIS_URL
 if REDIS_EMBEDDED:
     REDIS_URL = embedded.url(DATA_DIR)
 
-INSTALLED_APPS = [
+PAGES = os.environ.get("LIVERMORE_PAGES") != "no"
+"""Whether this process may serve pages; manage.py says which do not."""
+_FOR_PAGES = [
     "daphne",
     "unfold",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "unfold.contrib.simple_history",
-    "simple_history",
     "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "channels",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -104,6 +102,14 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "axes",
+]
+INSTALLED_APPS = [
+    *(_FOR_PAGES if PAGES else ()),
+    "simple_history",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "channels",
     "knox",
     "livermore",
     "exchanges",
@@ -128,8 +134,10 @@ MIDDLEWARE = [
     "simple_history.middleware.HistoryRequestMiddleware",
     "axes.middleware.AxesMiddleware",  # last: it answers for whoever is locked out
 ]
+if not PAGES:
+    MIDDLEWARE = []
 
-ROOT_URLCONF = "livermore.urls"
+ROOT_URLCONF = "livermore.urls" if PAGES else None
 ASGI_APPLICATION = "livermore.asgi.application"
 
 TEMPLATES = [
@@ -190,7 +198,7 @@ CHANNEL_LAYERS = {
 }
 
 # The first looks whether somebody is locked out; it logs nobody in.
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [*(["axes.backends.AxesStandaloneBackend"] if PAGES else []), "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

@@ -319,7 +319,7 @@ def test_for_a_user_it_hosts_what_the_user_watches_and_says_what_is_loaded(redis
     hold(kim, "SOL", 100.0)
     hold(kim, "PEPE", 24_999.0)
     symbols_choose(exchange=exchange())
-    watched = ["binance", "binance-us", "coinbase", "binance-sandbox", "coinbase-sandbox"]
+    watched = ["binance", "binance-us", "coinbase", "binance-sandbox", "coinbase-sandbox", "kraken-sandbox"]
     out = printed("runexchange", "--user", "kim")
 
     assert seen == [watched]
