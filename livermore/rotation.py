@@ -34,7 +34,7 @@ def rotate() -> dict[str, int]:
         for model, names in encrypted_fields():
             rows = model._default_manager.select_for_update().exclude(**dict.fromkeys(names, "")).order_by("pk")
             count = 0
-            for row in rows.iterator(chunk_size=500):
+            for row in rows:  # all at once: an error in the middle would leave a cursor of the database open
                 # Past the model's own save(): nothing of the row changes but its encryption.
                 model._default_manager.filter(pk=row.pk).update(**{name: getattr(row, name) for name in names})
                 count += 1
