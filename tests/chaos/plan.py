@@ -17,7 +17,8 @@ Argument = str | int | float
 class Blow(NamedTuple):
     """``at``: seconds of real time at full speed since the market began to move. ``seconds``: how long it lasts, also in real time.
 
-    ``what``: kill, stop, fault (of the exchanges), line (a proxy's fault), or wait; ``target``: a program, a switch, whose line, or "green".
+    ``what``: kill, stop, fault (of the exchanges), line (a proxy's fault) or wait; ``target``: a program, a switch, whose
+    line, or green.
     """
 
     at: float
@@ -75,16 +76,17 @@ LINES = tuple(name for name in proxy.FAULTS)
 TAIL = 6.0
 """Seconds of market after the last blow."""
 FRAMES = (
-    Blow(0.2, "fault", "duplicate", 2.8, {"probability": 0.5, "channel": "candles"}),
-    Blow(0.4, "fault", "reorder", 2.6, {"probability": 0.3}),
-    Blow(0.6, "fault", "corrupt", 2.4, {"form": "truncated", "probability": 0.1}),
-    Blow(0.8, "fault", "gap", 2.2, {"probability": 0.3}),
-    Blow(1.0, "fault", "disconnect", 0.1, {"code": 1001}),
-    Blow(3.4, "fault", "rest-status", 3.2, {"status": 503}),
-    Blow(3.4, "fault", "dead", 1.6, {"channel": "candles"}),
+    Blow(0.1, "fault", "duplicate", 1.8, {"probability": 1.0, "channel": "candles"}),
+    Blow(0.3, "fault", "reorder", 2.6, {"probability": 0.3, "venue": "coinbase-sandbox"}),
+    Blow(0.5, "fault", "corrupt", 2.4, {"form": "truncated", "probability": 0.1}),
+    Blow(0.7, "fault", "gap", 2.2, {"probability": 0.3, "venue": "coinbase-sandbox"}),
+    Blow(2.0, "fault", "rest-status", 4.0, {"status": 503, "venue": "binance-sandbox"}),
+    Blow(2.0, "fault", "dead", 1.8, {"channel": "candles", "venue": "binance-sandbox"}),
+    Blow(5.8, "fault", "disconnect", 0.1, {"code": 1001}),
 )
-"""What befalls frames, each kind once: doubled, swapped, broken, lost. Then closes are lost, and the next ones come before REST can say
-what they were. A connector that lives on has to get it right: one killed afterwards would fetch everything anew."""
+"""What befalls frames, each kind once: doubled, swapped, broken, lost. At Binance, whose frames flag the close, some closes are lost, and
+the next ones come before REST can say what those were. The connector has to get that right as it goes: one that is killed afterwards
+fetches everything anew, which is why this comes last."""
 
 
 def plan(
