@@ -50,6 +50,7 @@ class FeedHub:
         self._changed: set[str] = set()
         self._reads: dict[tuple[Any, ...], asyncio.Future[bytes]] = {}
         self._resync = False
+        self._back = asyncio.Event()
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
         self.shared: frozenset[Market] = frozenset()
@@ -88,6 +89,8 @@ class FeedHub:
     def link_changed(self, up: bool) -> None:
         """The relay lost Redis, or has it back: then messages were missed, and every page asks again for what it lacks."""
         self._resync |= up
+        if up:
+            self._back.set()  # pages show everything as offline: do not let them wait for the next look
         if self._task is not None and not up:
             self._say_positions({}, {exchange_id: "offline" for socket in self._pages for exchange_id in socket.viewer.exchange_ids})
 
@@ -110,7 +113,9 @@ class FeedHub:
     async def _run(self) -> None:
         looks = 0
         while self._sockets:
-            await asyncio.sleep(INTERVAL)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._back.wait(), INTERVAL)
+            self._back.clear()
             looks += 1
             try:
                 await self._look(full=looks % POSITIONS_EVERY == 0)

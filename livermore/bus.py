@@ -131,10 +131,10 @@ class Relay:
                 log.warning("the Redis subscription was lost: %s", error)
             except Exception:
                 log.exception("the relay stumbled")
+            wait = 0.1 if self.up else min(0.5, wait * 2)
             self._say(up=False)
             self._lost = True  # also when it was away from the beginning: a snapshot may have been read without it
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # nosec B311  # for timing and statistics, not for secrecy
-            wait = min(1.0, wait * 2) if not self.up else 0.1
 
     async def _listen(self) -> None:
         client = redis.asyncio.Redis.from_url(settings.REDIS_URL, **_OPTIONS, retry=redis.asyncio.retry.Retry(NoBackoff(), 0))
