@@ -196,7 +196,7 @@ def status_table(exchanges: Sequence[Exchange]) -> str:
             lines.append(f"{exchange.pk:<20} no process hosts it")
             continue
         beat = (status.now_ms() - (one.get("last_heartbeat") or 0)) / 1000
-        where = f"heartbeat {beat:.0f} s ago, process {one['pid']} on {one['host']}"
+        where = f"heartbeat {beat:.0f} s ago, process {one.get('pid', 'unknown')} on {one.get('host') or 'an unknown host'}"
         lines.append(f"{exchange.pk:<20} {one['state']:<9} {one['symbols']:>4} symbols, {where}  {one['error']}".rstrip())
     return "\n".join(lines)
 
