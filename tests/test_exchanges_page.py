@@ -77,7 +77,7 @@ async def test_an_operator_sees_how_each_exchange_does(operator: User, chromium:
                 assert await figure(page, "binance-sandbox", "Symbols") == "12"
                 assert int((await figure(page, "binance-sandbox", "Rejected")).split()[0]) > 0
                 assert await page.locator("#binance-sandbox .streams li").count() == 10
-                assert await page.locator(".health .badge:visible").count() == 3
+                assert await page.locator(".health .badge:visible").count() == 4
                 assert " left of " in await page.locator("#binance-sandbox .budget").inner_text()
 
                 binance = page.locator("#binance-sandbox")

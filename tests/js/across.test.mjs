@@ -94,6 +94,10 @@ test("who leads is said with the interval and the number of price changes", () =
 
 test("no leader is said with the interval, and too little to tell is not said", () => {
   assert.equal(leadText({ ...LEAD, leader: "", low_ms: -300, high_ms: 200 }, nameOf), "no leader: −0.3 to 0.2 s over 214 price changes");
+  assert.equal(
+    leadText({ ...LEAD, leader: "", low_ms: -900, high_ms: -200 }, nameOf),
+    "no leader: −0.9 to −0.2 s by their own clocks, not by ours, over 214 price changes",
+  );
   assert.equal(leadText({ ...LEAD, leader: "", median_ms: null, low_ms: null, high_ms: null }, nameOf), "");
   assert.equal(leadText(null, nameOf), "");
 });

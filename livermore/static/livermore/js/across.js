@@ -73,7 +73,11 @@ export function comparable(here, there) {
 /** Who leads, in words; "" where nobody knows enough to say. @param {object | null} lead @param {(id: string) => string} nameOf */
 export function leadText(lead, nameOf) {
   if (!lead || lead.median_ms === null) return "";
-  if (!lead.leader) return `no leader: ${interval(lead.low_ms, lead.high_ms)} over ${lead.events} price changes`;
+  if (!lead.leader) {
+    // Both clocks, the exchanges' own and ours, have to say the same.
+    const unproved = lead.low_ms > 0 || lead.high_ms < 0 ? " by their own clocks, not by ours," : "";
+    return `no leader: ${interval(lead.low_ms, lead.high_ms)}${unproved} over ${lead.events} price changes`;
+  }
   const [low, high] = [Math.abs(lead.low_ms), Math.abs(lead.high_ms)].sort((a, b) => a - b);
   return `${nameOf(lead.leader)} leads by ${seconds(Math.abs(lead.median_ms))} s (${interval(low, high)}, ${lead.events} price changes)`;
 }

@@ -13,7 +13,7 @@ const LATE = 10_000;
 const MOST_PAGES = 20; // of 500 events each
 
 const page = document.body.dataset;
-/** @type {Map<string, { card: HealthCard, seen: string }>} */
+/** @type {Map<string, { card: HealthCard, seen: string, last: boolean }>} */
 const shown = new Map();
 let readAt = 0;
 
@@ -31,7 +31,8 @@ async function read() {
   readAt = now();
   for (const health of healths) take(health);
   for (const id of shown.keys()) if (!healths.some((health) => health.id === id)) shown.delete(id);
-  arrange(byId("exchanges"), healths.map(({ id }) => shown.get(id).card.element));
+  const entries = healths.map(({ id }) => shown.get(id));
+  arrange(byId("exchanges"), [...entries.filter((entry) => !entry.last), ...entries.filter((entry) => entry.last)].map(({ card }) => card.element));
   byId("empty").hidden = healths.length > 0;
   paintCounted(healths);
   tick();
@@ -41,7 +42,8 @@ function take(health) {
   let entry = shown.get(health.id);
   if (!entry) {
     const commands = page.mayControl === "yes" ? page.commands.replace("{id}", encodeURIComponent(health.id)) : null;
-    entry = { card: new HealthCard(health.id, commands), seen: "" };
+    // What nobody started is last. It stays there when it is started: nothing moves under the pointer.
+    entry = { card: new HealthCard(health.id, commands), seen: "", last: health.state === "idle" };
     shown.set(health.id, entry);
   }
   entry.card.paint(health, now());

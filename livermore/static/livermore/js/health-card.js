@@ -183,9 +183,10 @@ export class HealthCard {
   }
 
   paintEvents() {
-    const shown = this.all ? this.events : this.events.slice(0, FEW_EVENTS);
+    const few = this.health.state === "idle" ? 1 : FEW_EVENTS;
+    const shown = this.all ? this.events : this.events.slice(0, few);
     this.list.replaceChildren(...shown.map(eventLine));
-    this.more.hidden = this.events.length <= FEW_EVENTS;
+    this.more.hidden = this.events.length <= few;
     setText(this.more, this.all ? "Show fewer" : `Show all ${plural(this.events.length, "event")}`);
   }
 
