@@ -130,11 +130,16 @@ class Book:
         return (start, end) if end > start else None
 
     def missed_by_stream(self) -> bool:
-        """Whether the last final candle has trades that the stream did not show, nor anything after them."""
+        """Whether the last final candle has trades that the stream did not show, nor anything after them.
+
+        Where frames lag, trades of its last moments are shown with the next ones only: what showed a candle until then is not mute.
+        """
         last, shown = self.last, self.forming
         if last is None or last.volume == 0 or shown is None:
             return False
-        return shown.open_time < last.open_time or (shown.open_time == last.open_time and not isclose(shown.volume, last.volume))
+        if shown.open_time != last.open_time:
+            return shown.open_time < last.open_time
+        return not isclose(shown.volume, last.volume) and shown.event_time < last.open_time + STEP - SHOWN_GRACE
 
     def provisional(self) -> Candle | None:
         """The stream's own version of the candle that is due, where it has one."""

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from exchanges.events import Candle
@@ -55,6 +56,15 @@ def test_a_stream_that_showed_less_than_what_traded_missed_some():
     assert book.missed_by_stream()
     book.on_candle(candle(3, 11.5))
     assert not book.missed_by_stream(), "it goes on"
+
+
+@pytest.mark.parametrize(("before_the_end", "missed"), [(29_000, False), (31_000, True)])
+def test_what_trades_in_a_candles_last_moments_may_be_shown_with_the_next_trade(before_the_end: int, missed: bool):
+    """Coinbase's frames lag: a market that rests after such a trade is not a dead stream."""
+    book = started(flags_closes=False)
+    book.on_candle(msgspec.structs.replace(candle(1, 11.0, volume=1.0), event_time=at(2) - before_the_end))
+    book.on_history([candle(1, 11.5, volume=2.0)], at(2), at(2), fills_idle=False)
+    assert book.missed_by_stream() is missed
 
 
 def test_an_interval_without_trades_needs_no_frame():
