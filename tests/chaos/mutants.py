@@ -235,6 +235,7 @@ def plant(edit: Edit, tree: Path) -> None:
 def run(tree: Path, tests: Sequence[str]) -> str:
     """Run tests in a tree; returns what failed, and for the harness which invariants, "" where nothing did."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIVERMORE_", "PYTEST_"))}
+    environment["CHAOS_PATIENCE"] = "75"  # a series that a fault has stopped never comes to rest: more than I13 allows is enough
     command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", "--tb=short", *tests]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 0:

@@ -45,7 +45,7 @@ HISTORY = 400
 """Candles that a warm-up fetches, as the contract says."""
 SETTLED = 10_000
 """Market time (ms) after which a candle counts as closed at a start."""
-PATIENCE = 150.0
+PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "150"))
 """Seconds: a bound for a busy machine, not a goal."""
 FLAWS = ("Traceback (most recent call last)", " ERROR ", " CRITICAL ", "never retrieved", "was never awaited")
 """What no program may write to its log, whatever befalls it."""
