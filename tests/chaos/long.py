@@ -83,7 +83,9 @@ def again(options: argparse.Namespace, seed: int) -> str:
 
 
 def empty() -> None:
-    call_command("flush", interactive=False, verbosity=0, allow_cascade=True)  # knox has a table of tokens that nothing uses, and that flush does not know
+    call_command(
+        "flush", interactive=False, verbosity=0, allow_cascade=True
+    )  # knox has a table of tokens that nothing uses, and that flush does not know
     seeds.restore()
     connections.close_all()
 

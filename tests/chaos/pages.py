@@ -19,8 +19,8 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 SILENCE = 15.0
 ACKNOWLEDGE_EVERY, MANY_FRAMES = 2.0, 64
 HELLO_EVERY = 5.0
-MOST_RESUMED = 500
-"""A page further behind than that gets a fresh list."""
+MOST_RESUMED, NEWEST = 500, 100
+"""A page further behind than that gets a fresh list, of so many."""
 KINDS = ("fast", "slow", "mute", "away")
 """Reads at once; takes its time over each frame; reads its first list, and then nothing until the end; goes away now and then, and comes
 back with what it has."""
@@ -34,9 +34,13 @@ Market = tuple[str, str]
 
 @dataclass
 class Shown:
-    """What the page knows: ``alerts`` by exchange and uid, as far as ``positions`` without a gap."""
+    """What the page knows: ``alerts`` by exchange and uid, as far as ``positions`` without a gap.
+
+    ``since``: by exchange, the first number of a list that was begun anew; what is older it is not owed.
+    """
 
     alerts: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     heard: dict[str, Position] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -65,6 +69,9 @@ class Shown:
         for exchange_id, resumed in message["resumed"].items():
             if not resumed:
                 self.alerts[exchange_id] = {}
+                self.since[exchange_id] = min(
+                    (alert["id"] for alert in message["alerts"] if alert["source_exchange_id"] == exchange_id), default=1
+                )
         for alert in message["alerts"]:
             self.alerts.setdefault(alert["source_exchange_id"], {})[alert["uid"]] = alert
         self.positions, self.heard = dict(message["top"]), dict(message["top"])
@@ -242,6 +249,9 @@ class Page:
                 have, now = self._asked.get(exchange_id), message["top"].get(exchange_id)
                 if not resumed and have and now and now["id"] <= have["id"] + MOST_RESUMED:
                     self.broken.append(f"{self.kind}: {exchange_id} was not continued from {have} to {now}")
+                fresh = sum(alert["source_exchange_id"] == exchange_id for alert in message["alerts"])
+                if not resumed and now and fresh < min(NEWEST, now["id"]):
+                    self.broken.append(f"{self.kind}: {exchange_id} began anew with {fresh} alerts of {now['id']}")
         elif message["type"] == "alert" and message["uid"] not in self.shown.alerts.get(message["source_exchange_id"], {}):
             exchange_id, number = message["source_exchange_id"], message["id"]
             if number < self._newest.get(exchange_id, 0):

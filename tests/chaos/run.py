@@ -501,7 +501,9 @@ class World:
     async def _all_shown(self) -> bool:
         numbers = await db(_numbers)()
         return all(
-            page.shown.numbers(exchange_id) == numbers.get(exchange_id, []) for page in self.run.pages for exchange_id in EXCHANGE_IDS
+            page.shown.numbers(exchange_id) == [one for one in numbers.get(exchange_id, []) if one >= page.shown.since.get(exchange_id, 1)]
+            for page in self.run.pages
+            for exchange_id in EXCHANGE_IDS
         )
 
     async def _all_filled(self, client: "redis.asyncio.Redis") -> bool:
