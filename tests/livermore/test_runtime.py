@@ -330,13 +330,17 @@ async def test_a_stream_that_goes_mute_while_the_others_go_on_is_told_and_subscr
         world.clock.advance(STEP - world.clock.now() % STEP + 30_500)
         reason = await wait_for(world, venue.id, symbol, "stale")
         assert reason == f"{channel}: it did not show what traded; subscribing anew"
-        await wait_for(world, venue.id, spelled(venue, "BTC"), "live")
-        assert [name for name, (state, _) in (await states(world, venue.id)).items() if state != "live"] == [symbol]
+        await until(lambda: is_the_only_one(world, venue.id, symbol), "the others are live")
 
         world.sandbox.faults.clear(id=dead.id)
         await until(lambda: is_live(world, venue.id, symbol), f"{symbol} live", world.nudge)
         assert counters["mute_streams"] >= 1
         assert world.sandbox.counters[venue.id]["connects"] == 1
+
+
+async def is_the_only_one(world: World, exchange_id: str, symbol: str) -> bool:
+    """Whether it is not live, and all others are."""
+    return [name for name, (state, _) in (await states(world, exchange_id)).items() if state != "live"] == [symbol]
 
 
 async def is_live(world: World, exchange_id: str, symbol: str) -> bool:
