@@ -44,6 +44,7 @@ SELDOM = 6
 """A mute stream is asked for again after so many times what it has for its first data: it may come back, the exchange's limits stay."""
 LARGEST_FRAME = 16 * 2**20
 """Bytes. No frame we ask for has a hundredth of it; a larger one would end the connection, where it can be counted and skipped."""
+NOT_ACKNOWLEDGED = "not acknowledged"
 KNOCKS_EVERY = 2.0
 """Seconds between two looks whether a host that could not be reached takes connections again, and what each look may last."""
 PACE = 0.8
@@ -377,12 +378,12 @@ class Link:
         """Streams without acknowledgement, or acknowledged and mute, are asked for again; after MOST_ASKS they are said to be mute, and
         asked for now and then.
         """
-        again = []
+        again, anew = [], []
         for stream, asked in (self._unproved | self._unacked).items():
             asks = self._asks.get(stream, 0)
             if not asked or now - asked <= self._clocks.proof * (1 if asks <= MOST_ASKS else SELDOM):
                 continue
-            why = "not acknowledged" if self._unacked.pop(stream, None) else "acknowledged, but no data"
+            why = NOT_ACKNOWLEDGED if self._unacked.pop(stream, None) else "acknowledged, but no data"
             if stream not in self._unproved:
                 continue  # it has data: no acknowledgement could say more
             if asks == MOST_ASKS:
@@ -391,8 +392,11 @@ class Link:
                 self._emit(StreamState(stream, live=False, reason=why))
             else:
                 again.append(stream)
+                if why != NOT_ACKNOWLEDGED:
+                    anew.append(stream)
         if again:
             log.info("%s: asking again for %d mute streams", self._adapter.id, len(again))
+            self._queue(self._adapter.unsubscribe, anew)  # Kraken refuses what it has acknowledged before
             self._ask(again)
 
 

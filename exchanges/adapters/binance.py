@@ -153,14 +153,15 @@ def parse(frame: str | bytes) -> list[Event]:
     try:
         message = _decode(frame)
     except wire.UNREADABLE as error:
-        return [] if _is_foreign(frame) else [wire.rejected(error, frame)]
+        return [Alive()] if _is_foreign(frame) else [wire.rejected(error, frame)]
     data = message.data or message
     if data.k is not None:
         return [_candle(data, data.k, frame)]
     if data.e == "24hrTicker":
         return [_ticker(data, frame)]
     if data.e:
-        return [GoingAway("serverShutdown", data.E)] if data.e == "serverShutdown" else [Alive(data.E)]
+        time = wire.told(data.E)
+        return [GoingAway("serverShutdown", time)] if data.e == "serverShutdown" else [Alive(time)]
     return [_answer(message, frame)]
 
 
@@ -176,8 +177,8 @@ def _is_foreign(frame: str | bytes) -> bool:
 def _candle(data: _Data, k: _Kline, frame: str | bytes) -> Event:
     step = _STEPS.get(k.i)
     if step is None:
-        return Alive(data.E)
-    candle = Candle(data.s, k.i, k.t, k.o, k.h, k.l, k.c, k.v, k.x, data.E)
+        return Alive(wire.told(data.E))
+    candle = Candle(data.s, k.i, k.t, k.o, k.h, k.l, k.c, k.v, k.x, wire.told(data.E))
     fault = wire.candle_fault(candle, step)
     return wire.rejected(ValueError(fault), frame) if fault else candle
 
@@ -185,7 +186,8 @@ def _candle(data: _Data, k: _Kline, frame: str | bytes) -> Event:
 def _ticker(data: _Data, frame: str | bytes) -> Event:
     if not wire.positive(data.c):
         return wire.rejected(ValueError("price is not positive"), frame)
-    return Ticker(data.s, data.c, data.E, data.v, data.q, data.P, data.b, data.a)
+    finite = wire.finite
+    return Ticker(data.s, data.c, wire.told(data.E), finite(data.v), finite(data.q), finite(data.P), finite(data.b), finite(data.a))
 
 
 def _answer(message: _Frame, frame: str | bytes) -> Event:

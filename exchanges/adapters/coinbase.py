@@ -137,7 +137,7 @@ def parse(frame: str | bytes) -> list[Event]:
         message = _decode(frame)
         if not message.channel:
             return [_error(message)]
-        time = wire.rfc3339(message.timestamp) if message.timestamp else 0
+        time = wire.told(wire.rfc3339(message.timestamp)) if message.timestamp else 0
     except wire.UNREADABLE as error:
         return [wire.rejected(error, frame)]
     events: list[Event] = [] if message.sequence_num is None else [Sequence(message.sequence_num)]
@@ -150,7 +150,7 @@ def parse(frame: str | bytes) -> list[Event]:
             events += [Subscribed(_streams(event.subscriptions), whole=True) for event in message.events]
         case _:
             events.append(Alive(time))
-    return events
+    return events or [Alive(time)]
 
 
 def _error(message: _Frame) -> Event:

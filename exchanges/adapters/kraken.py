@@ -62,6 +62,8 @@ _STEPS = {"1m": 60_000, **TIMEFRAMES}
 _NAMES = {Channel.CANDLES: "ohlc", Channel.TICKER: "ticker"}
 _CHANNELS = {name: channel for channel, name in _NAMES.items()}
 _SYMBOLS_A_MESSAGE = 100
+_SUBSCRIBED_BEFORE = "Already subscribed"
+"""A refusal that says what an acknowledgement would; it does not say to which channel."""
 _SPELLED = {"XBT": "BTC", "XDG": "DOGE"}
 _OLDEST = {f"X{code}" for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC")} | {
     f"Z{code}" for code in ("AUD", "CAD", "EUR", "GBP", "JPY", "USD")
@@ -145,10 +147,10 @@ def parse(frame: str | bytes) -> list[Event]:
         message = _decode(frame)
         match message.channel:
             case "ohlc":
-                time = wire.rfc3339(message.timestamp) if message.timestamp else 0
-                return [_candle(row, time, message.type == "snapshot") for row in _decode_rows(message.data)]
+                time = wire.told(wire.rfc3339(message.timestamp)) if message.timestamp else 0
+                return [_candle(row, time, message.type == "snapshot") for row in _decode_rows(message.data)] or [Alive(time)]
             case "ticker":
-                return [_ticker(row) for row in _decode_rows(message.data)]
+                return [_ticker(row) for row in _decode_rows(message.data)] or [Alive()]
             case "":
                 return [_answer(message, frame)]
             case _:
@@ -170,19 +172,21 @@ def _candle(row: _Row, time: int, snapshot: bool) -> Event:
 def _ticker(row: _Row) -> Event:
     if not wire.positive(row.last):
         return wire.rejected(ValueError("price is not positive"), str(row))
-    time = wire.rfc3339(row.timestamp) if row.timestamp else 0
-    quote = row.volume * row.vwap if row.vwap is not None else None
+    time = wire.told(wire.rfc3339(row.timestamp)) if row.timestamp else 0
+    quote = wire.finite(row.volume * row.vwap) if row.vwap is not None else None
     return Ticker(row.symbol, row.last, time, row.volume, quote, row.change_pct, row.bid, row.ask)
 
 
 def _answer(message: _Frame, frame: str | bytes) -> Event:
+    if message.error == _SUBSCRIBED_BEFORE and message.symbol:
+        return Subscribed(tuple(Stream(channel, message.symbol) for channel in Channel))
     if message.success is False or message.error:
         stream = Stream(Channel.CANDLES, message.symbol) if message.symbol else None
         return Refused((message.error or "refused without a reason")[:300], stream=stream)
     if message.method == "subscribe" and message.result is not None and message.result.channel in _CHANNELS:
         return Subscribed((Stream(_CHANNELS[message.result.channel], message.result.symbol),))
     if message.method:
-        return Alive(wire.rfc3339(message.time_out) if message.time_out else 0)
+        return Alive(wire.told(wire.rfc3339(message.time_out)) if message.time_out else 0)
     return wire.rejected(ValueError("neither a channel nor an answer"), frame)
 
 

@@ -111,6 +111,16 @@ def positive(value: float) -> bool:
     return 0.0 < value < inf
 
 
+def told(time: int) -> int:
+    """When an exchange says it sent something, ms UTC; 0 where that cannot be: a clock that followed it would not come back."""
+    return time if EARLIEST <= time < LATEST else 0
+
+
+def finite(value: float | None) -> float | None:
+    """A number; None where there is none."""
+    return value if value is not None and -inf < value < inf else None
+
+
 def number(text: str | float | None) -> float | None:
     """A number out of a field that may be empty; None where there is none."""
     if text is None or text == "":

@@ -73,7 +73,7 @@ def test_the_shutdown_notice_is_read():
 
 def test_an_event_nobody_asked_for_is_passed_over():
     depth = {"e": "depthUpdate", "E": OPEN, "s": "BTCUSDT", "b": [["1", "2"]], "a": []}
-    assert binance.parse(wrapped(depth)) == []
+    assert binance.parse(wrapped(depth)) == [Alive()]
     assert binance.parse(wrapped({"e": "trade", "E": OPEN, "s": "BTCUSDT"})) == [Alive(OPEN)]
 
 

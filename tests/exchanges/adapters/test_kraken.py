@@ -41,6 +41,11 @@ def test_a_refused_symbol_is_named():
     assert kraken.parse(text) == [Refused("Currency pair not supported XBT/USD", stream=Stream(Channel.CANDLES, "XBT/USD"))]
 
 
+def test_what_was_subscribed_to_before_is_no_refusal():
+    text = '{"error":"Already subscribed","method":"subscribe","success":false,"symbol":"BTC/USD"}'
+    assert kraken.parse(text) == [Subscribed((Stream(Channel.CANDLES, "BTC/USD"), Stream(Channel.TICKER, "BTC/USD")))]
+
+
 @pytest.mark.parametrize(
     "text", ['{"channel":"heartbeat"}', '{"channel":"status","type":"update","data":[{"connection_id":18125794168470749634}]}']
 )
