@@ -1,6 +1,6 @@
 # `make` lists the targets. bootstrap.py says why there are two environments.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos chaos-mutants requirements dev
+.PHONY: help run test lint bench chaos chaos-mutants chaos-recovery chaos-frames requirements dev
 
 PORT ?= 8000
 ARGS ?=
@@ -50,6 +50,12 @@ upper = $(shell echo $(1) | tr a-z A-Z)
 
 chaos-mutants: dev ## plant twelve faults, one after the other, and see that the tests find each
 	@$(DEV)/python -m tests.chaos.mutants $(ARGS)
+
+chaos-recovery: dev ## measure how soon each fault of an exchange is noticed and over (RUNS=20 SEED=1 ARGS=--long)
+	@$(DEV)/python -m tests.chaos.recovery --runs $(or $(RUNS),20) --seed $(or $(SEED),1) $(ARGS)
+
+chaos-frames: dev ## put a million hostile frames through the adapters (SEED=1)
+	@$(DEV)/python -m tests.chaos.recovery --frames 1000000 --seed $(or $(SEED),1) $(ARGS)
 
 requirements: dev ## write the hashed requirements*.txt from requirements*.in (ARGS=--upgrade for newer versions)
 	$(DEV)/python -m uv pip compile requirements.in $(COMPILE) -o requirements.txt $(ARGS)
