@@ -152,18 +152,18 @@ class World:
 
     async def ready(self) -> None:
         """Its history is there. Raises AssertionError where it did not come before the fault was to."""
-        if math.isinf(await self._until(lambda: self.live(0), LEAD - 130)):
+        if math.isinf(await self._until(lambda: self.live(0), LEAD - 130, look=2.0)):
             raise AssertionError(
                 f"{self.exchange_id} did not warm up in time: {await self.states()}; this machine is too busy for so many runs"
             )
 
-    async def _until(self, found: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> float:
+    async def _until(self, found: Callable[[], Awaitable[bool]], patience: float = PATIENCE, look: float = LOOK) -> float:
         """Seconds until then; infinite if that does not come."""
         began = time.monotonic()
         while not await found():
             if time.monotonic() - began > patience:
                 return math.inf
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(look)
         return time.monotonic() - began
 
     async def one_mute(self) -> Measured:
