@@ -59,8 +59,8 @@ MUTANTS = (
             Edit(SERVICES, "sequence = ExchangeSequence.objects.select_for_update().get(", "sequence = ExchangeSequence.objects.get("),
             Edit(
                 SERVICES,
-                "    return _store(sequence, drafts, naming) if drafts else []\n",
-                "    with transaction.atomic():\n        return _store(sequence, drafts, naming) if drafts else []\n",
+                "    alerts = _store(sequence, drafts, naming) if drafts else []\n",
+                "    with transaction.atomic():\n        alerts = _store(sequence, drafts, naming) if drafts else []\n",
             ),
         ),
         ("tests/alerts/test_services.py",),
@@ -70,9 +70,11 @@ MUTANTS = (
         (
             Edit(
                 "livermore/pool.py",
-                "            self._engine.want(Stream(",
+                "        self._engine.want(Stream(channel, symbol) for symbol in self.watched for channel in Channel)\n",
+                "        async def subscribe() -> None:\n"
                 "            await asyncio.gather(*(one.warming for one in self.watched.values() if one.warming is not None))\n"
-                "            self._engine.want(Stream(",
+                "            self._engine.want(Stream(channel, symbol) for symbol in self.watched for channel in Channel)\n\n"
+                "        self._spawn(subscribe())\n",
             ),
         ),
         ("tests/livermore/test_runtime.py::test_it_listens_before_the_history_is_fetched",),
@@ -150,11 +152,10 @@ MUTANTS = (
             ),
             Edit(
                 SERVICES,
-                "    return _store(sequence, drafts, naming) if drafts else []\n",
+                "    alerts = _store(sequence, drafts, naming) if drafts else []\n",
                 "    alerts = _store(sequence, drafts, naming) if drafts else []\n"
                 "    for alert in alerts:\n"
-                "        bus.sync().publish(keys.channel_alerts(exchange_id), bus.encode(public_payload(alert, sequence.epoch)))\n"
-                "    return alerts\n",
+                "        bus.sync().publish(keys.channel_alerts(exchange_id), bus.encode(public_payload(alert, sequence.epoch)))\n",
             ),
         ),
         ("tests/alerts/test_publishing.py",),
