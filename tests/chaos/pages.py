@@ -119,7 +119,9 @@ class Shown:
 
     def _on_candle(self, message: dict[str, Any]) -> None:
         if row := self.rows.get((message["exchange_id"], message["symbol"])):
-            row["readings"][message["timeframe"]] = message["indicator"]
+            known = row["readings"].get(message["timeframe"])
+            if known is None or message["indicator"]["t"] >= known["t"]:
+                row["readings"][message["timeframe"]] = message["indicator"]
 
 
 class Page:

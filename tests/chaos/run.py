@@ -80,12 +80,16 @@ class Down(NamedTuple):
 
 
 class Blind(NamedTuple):
-    """A market that a page showed as live although its last closed candle was ``seconds`` of real time too old."""
+    """A market that a page showed as live although its last closed candle was ``seconds`` of real time too old.
+
+    ``lasting``: for how long it has been shown so without a break.
+    """
 
     at: str
     kind: str
     market: tuple[str, str]
     seconds: float
+    lasting: float
 
 
 @dataclass
@@ -188,7 +192,7 @@ class World:
         self.proxies: dict[str, Proxy] = {}
         self.redis: Redis
         self.canaries: dict[str, str] = {}
-        self._frozen = asyncio.Event()
+        self._blind_since: dict[tuple[str, tuple[str, str]], float] = {}
         self._down_since: int | None = None
 
     @property
@@ -422,14 +426,19 @@ class World:
             for program in self.programs.values():
                 program.look()
             for page in self.run.pages:
-                if page.live and page.kind in {"fast", "away"}:
+                if page.kind in {"fast", "away"}:
                     self._note_blind(page)
 
     def _note_blind(self, page: Page) -> None:
         for market, row in page.shown.rows.items():
             card = page.shown.cards.get(market[0], {})
-            if market[0] in EXCHANGE_IDS and card.get("state") == row["state"] == "live" and (seconds := self._overdue(row)) > 0:
-                self.run.blind.append(Blind(time.strftime("%H:%M:%S", time.gmtime()), page.kind, market, round(seconds, 2)))
+            green = page.live and market[0] in EXCHANGE_IDS and card.get("state") == row["state"] == "live"
+            if green and (seconds := self._overdue(row)) > 0:
+                lasting = time.monotonic() - self._blind_since.setdefault((page.kind, market), time.monotonic())
+                at = time.strftime("%H:%M:%S", time.gmtime())
+                self.run.blind.append(Blind(at, page.kind, market, round(seconds, 2), round(lasting, 2)))
+            else:
+                self._blind_since.pop((page.kind, market), None)
 
     async def _sample(self) -> None:
         while True:

@@ -120,7 +120,7 @@ CHANGES: dict[str, tuple[str, Callable[[Run], object]]] = {
     "another indicator": ("i7", lambda run: run.indicators.update({KEY: {**(run.indicators[KEY] or {}), "signal": 19.001}})),
     "an older indicator": ("i7", lambda run: run.indicators.update({KEY: {**(run.indicators[KEY] or {}), "t": CLOSED - 2 * STEP}})),
     "no indicator": ("i7", lambda run: run.indicators.update({KEY: None})),
-    "live for 21 s though stale": ("i8", lambda run: run.blind.append(Blind("12:00:00", "fast", KEY[:2], 21.0))),
+    "live for 21 s though stale": ("i8", lambda run: run.blind.append(Blind("12:00:00", "fast", KEY[:2], 21.0, 21.0))),
     "61 connects in 5 minutes": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(connects=61)))),
     "too many requests": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(rest_requests=62_001)))),
     "a rule of the exchange broken": ("i9", lambda run: run.asked[COINBASE.id].append((20.0, Counter(rules_broken=1)))),
@@ -152,6 +152,19 @@ def test_an_alert_after_the_end_of_a_run_does_not_count() -> None:
     run.alerts.append(alert(number=2, uid="two", candle_time=CLOSED))
     run.streams[COINBASE.id].append((2, payload(number=2, uid="two", candle_time=CLOSED)))
     run.pages[0].shown.alerts[COINBASE.id]["two"] = payload(number=2, uid="two", candle_time=CLOSED)
+    assert invariants.broken(run) == []
+
+
+def test_a_page_that_began_anew_is_owed_nothing_older() -> None:
+    run = held()
+    run.pages[0].shown.alerts.clear()
+    run.pages[0].shown.since[COINBASE.id] = 2
+    assert invariants.broken(run) == []
+
+
+def test_an_old_reading_for_a_moment_is_not_a_green_light_that_lasts() -> None:
+    run = held()
+    run.blind.append(Blind("12:00:00", "fast", KEY[:2], 21.0, 1.0))
     assert invariants.broken(run) == []
 
 
