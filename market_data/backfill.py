@@ -12,6 +12,9 @@ from market_data.candles import QUIET_GRACE, STEP, Bar, Book, Longer, filled
 from market_data.macdv import Macdv, Reading
 from market_data.series import CATCH_UP_BARS, HISTORY_BARS, WARM_BARS, Advance, Series
 
+LEAD = 50
+"""Candles that a refill asks for before those it needs."""
+
 
 class Fetch(Protocol):
     """Closed and forming candles that open in [start, end), ascending; raises exchanges.rest.RestError."""
@@ -214,10 +217,13 @@ def _replay(
 
 
 async def refill(fetch: Fetch, *, symbol: str, timeframe: str, last_open: int) -> list[Bar]:
-    """The last HISTORY_BARS closed candles up to ``last_open``, for a store that lost them."""
+    """The last HISTORY_BARS closed candles up to ``last_open``, for a store that lost them.
+
+    A little more is asked for: where nothing traded in the first of them, what they are follows from the one before.
+    """
     step = TIMEFRAMES[timeframe]
     end = last_open + step
-    return filled(await fetch(symbol, timeframe, end - HISTORY_BARS * step, end), step, end, to_end=True)
+    return filled(await fetch(symbol, timeframe, end - (HISTORY_BARS + LEAD) * step, end), step, end, to_end=True)[-HISTORY_BARS:]
 
 
 def recomputed(bars: Sequence[Bar], *, taken: int, last: Reading) -> dict[int, Reading]:

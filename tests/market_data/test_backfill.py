@@ -447,8 +447,18 @@ async def test_a_refill_is_the_newest_400_candles_up_to_the_last_evaluated_one(s
 
     assert bars[-1].open_time == upto
     assert [bar.open_time for bar in bars] == list(range(bars[0].open_time, upto + 1, STEP))
-    assert 390 < len(bars) <= 400
+    assert len(bars) == 400
     assert any(bar.synthetic for bar in bars) == idle
+
+
+async def test_a_refill_is_whole_where_its_first_candles_had_no_trade() -> None:
+    """Else Redis lacks them until enough others have closed, and is filled in again each time."""
+    upto = last(NOW)
+    first = upto - 399 * STEP
+    exchange = Exchange("ETH-USD", holes=[first, first + STEP])
+    bars = await refill(exchange.fetch, symbol="ETH-USD", timeframe="5m", last_open=upto)
+    assert [bar.open_time for bar in bars] == list(range(first, upto + 1, STEP))
+    assert [bar.synthetic for bar in bars[:3]] == [True, True, False]
 
 
 async def test_readings_of_refilled_candles_agree_with_the_series_and_end_with_its_own() -> None:
