@@ -57,6 +57,10 @@ log = logging.getLogger(__name__)
 TICKER_INTERVAL = 0.25
 """Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
+FAR = 2 * STEP
+"""Exchange time (ms) by which one frame alone does not move the clock, ahead or back."""
+STEPS_BELIEVED = 5
+"""Frames in a row that have to agree on such a step."""
 STORED_WITHIN = 5.0
 """Seconds that what has closed may wait to be stored and published before its symbols count as stale."""
 Note = Callable[[str, str], None]
@@ -98,6 +102,7 @@ class Connector:
         self._tasks = asyncio.TaskGroup()
         self._last_day = 0
         self._next_hour = 0
+        self._steps = 0
         self._looked_at = 0
         self._unlooked: set[str] = set()
         self._reading_positions = asyncio.Lock()
@@ -261,10 +266,10 @@ class Connector:
             case Candle():
                 self._on_candle(event)
             case Ticker():
-                self.clock = max(self.clock, event.event_time)
+                self._tell_time(event.event_time)
                 self._tickers[event.symbol] = (event, statuses.now_ms())
             case Alive():
-                self.clock = max(self.clock, event.event_time)
+                self._tell_time(event.event_time)
             case Lifecycle():
                 self._on_lifecycle(event)
             case StreamState():
@@ -279,6 +284,21 @@ class Connector:
             case GoingAway():
                 log.info("%s: the exchange announced that it closes this connection: %s", self.exchange.pk, event.reason)
 
+    def _tell_time(self, told: int) -> None:
+        """Take the exchange's clock, ms UTC; 0 says nothing. It only runs on, but for a step, either way, that several frames in a row show:
+        one frame with a wrong time would make candles due that nobody has traded yet.
+        """
+        if -FAR < told - self.clock < FAR:
+            self._steps = 0
+            if told > self.clock:
+                self.clock = told
+        elif told:
+            self._steps += 1
+            if self._steps >= STEPS_BELIEVED:
+                self._steps = 0
+                self._count("clock_steps", "the exchange's clock stepped by %d s", (told - self.clock) // 1000)
+                self.clock = told
+
     def _count(self, name: str, message: str, *args: object) -> None:
         """Count something that should not happen, and log a sample: the first of each kind, then every power of two."""
         self.counters[name] += 1
@@ -287,7 +307,7 @@ class Connector:
             log.warning("%s: %s [%d so far]", self.exchange.pk, message % args, times)
 
     def _on_candle(self, event: Candle) -> None:
-        self.clock = max(self.clock, event.event_time)
+        self._tell_time(event.event_time)
         watched = self.watched.get(event.symbol)
         if watched is None or event.timeframe != BASE_TIMEFRAME:
             return

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from alerts.models import Alert, AlertRule
-from exchanges.events import TIMEFRAMES
+from exchanges.events import TIMEFRAMES, Alive
 from exchanges.models import Exchange
 from exchanges.sandbox.venues import BINANCE, COINBASE
 from livermore import keys
@@ -520,6 +520,23 @@ async def test_why_an_exchange_is_not_live_is_told(redis_url: str) -> None:
         reason = "closed by the exchange: 1012 maintenance"
         assert ("disconnected", reason) in told
         assert ("offline", reason) in told
+
+
+async def test_one_frame_with_a_wrong_time_does_not_move_the_clock_and_a_step_is_followed_either_way(redis_url: str) -> None:
+    async with simulated([BINANCE]) as world:
+        connector = await world.connector(BINANCE_ID)
+        connector.clock = now = world.clock.now()
+        day = TIMEFRAMES["1d"]
+        for told, clock in [(now + day, now), (now - day, now), (now + 1_000, now + 1_000), (0, now + 1_000), (now, now + 1_000)]:
+            connector.on_event(Alive(told))
+            assert connector.clock == clock
+        for told, believed in [(now + day, now + 1_000), (now + 5_000, now + day)]:
+            for _ in range(4):
+                connector.on_event(Alive(told))
+            assert connector.clock == believed
+            connector.on_event(Alive(told))
+            assert connector.clock == told
+        assert connector.counters["clock_steps"] == 2
 
 
 # Revisions and prices
