@@ -96,7 +96,7 @@ class Engine:
                 self._launch(slot)
 
     def renew(self, streams: Iterable[Stream]) -> list[Stream]:
-        """Subscribe anew to streams that have gone mute while others go on: those that were proved. Others are asked for anyhow."""
+        """Subscribe anew to streams that have gone mute while others go on. Returns those that had data, or time for it."""
         streams = sorted(streams)
         return [renewed for link in self.links for renewed in link.renew(streams)]
 

@@ -225,7 +225,11 @@ class Link:
         self._check_proved()
 
     def renew(self, streams: Iterable[Stream]) -> list[Stream]:
-        """Subscribe anew to those of these that had data and seem to have none any more: they have to be proved again. Returns them."""
+        """Subscribe anew to those of these that had data and seem to have none any more: they have to be proved again.
+
+        Returns them, and those that never had any, though there was time for it: these are being asked for anyhow.
+        """
+        waiting = [stream for stream in streams if stream in self._unproved and self._asks.get(stream, 0) > 1]
         streams = [stream for stream in streams if stream in self.wanted and stream.symbol in self._proofs(stream)]
         for stream in streams:
             del self._proofs(stream)[stream.symbol]
@@ -235,7 +239,7 @@ class Link:
             self._all_proved.clear()
             self._queue(self._adapter.unsubscribe, streams)
             self._ask(streams)
-        return streams
+        return streams + waiting
 
     async def proved(self) -> None:
         """Wait until every wanted stream has delivered data."""

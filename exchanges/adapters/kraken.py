@@ -152,7 +152,7 @@ def parse(frame: str | bytes) -> list[Event]:
             case "ticker":
                 return [_ticker(row) for row in _decode_rows(message.data)] or [Alive()]
             case "":
-                return [_answer(message, frame)]
+                return _answer(message, frame)
             case _:
                 return [Alive()]
     except wire.UNREADABLE as error:
@@ -177,7 +177,14 @@ def _ticker(row: _Row) -> Event:
     return Ticker(row.symbol, row.last, time, row.volume, quote, row.change_pct, row.bid, row.ask)
 
 
-def _answer(message: _Frame, frame: str | bytes) -> Event:
+def _answer(message: _Frame, frame: str | bytes) -> list[Event]:
+    """An answer tells the time too: in a quiet market nothing else does for a while, heartbeats have none."""
+    time = wire.told(wire.rfc3339(message.time_out)) if message.time_out else 0
+    event = _answered(message, frame)
+    return [event, Alive(time)] if time and not isinstance(event, Alive) else [event]
+
+
+def _answered(message: _Frame, frame: str | bytes) -> Event:
     if message.error == _SUBSCRIBED_BEFORE and message.symbol:
         return Subscribed(tuple(Stream(channel, message.symbol) for channel in Channel))
     if message.success is False or message.error:

@@ -28,7 +28,7 @@ from tests import seeds
 from tests.chaos.recovery import PROTOCOLS, STEP, Measured
 
 COINS = 4
-LEAD = 240
+LEAD = 180
 """Seconds from the start of the market to its first close: warm-up, and what comes before a close."""
 SETTLED = 12_000
 """Market ms after a close at which it is known, where nothing is wrong."""
@@ -152,7 +152,7 @@ class World:
 
     async def ready(self) -> None:
         """Its history is there. Raises AssertionError where it did not come before the fault was to."""
-        if math.isinf(await self._until(lambda: self.live(0), LEAD - 130, look=2.0)):
+        if math.isinf(await self._until(lambda: self.live(0), LEAD - 70, look=2.0)):
             raise AssertionError(
                 f"{self.exchange_id} did not warm up in time: {await self.states()}; this machine is too busy for so many runs"
             )
@@ -169,19 +169,31 @@ class World:
     async def one_mute(self) -> Measured:
         """A symbol's candles, its ticker, or the candles of all end; heartbeats and everything else go on."""
         await self.ready()
-        symbol, channel = self.rng.choice(list(await self.states())), self.rng.choice(("candles", "ticker"))
+        at = self.close - int(self.rng.uniform(40_000, 60_000))
+        symbol, channel = self.rng.choice(self._trading(list(await self.states()), at)), self.rng.choice(("candles", "ticker"))
         if self.rng.random() < 0.25:
             symbol, channel = "", "candles"
-        await self.at(self.close - int(self.rng.uniform(60_000, 120_000)))
+        await self.at(at)
         fault = self.sandbox.faults.set("dead", venue=self.venue.id, symbol=symbol, channel=channel)
         await self.at(self.close)
         flagged = await self._until(lambda: self._are_stale(symbol))
         self.sandbox.faults.clear(id=fault.id)
         return {"flagged after the candle's end": flagged}
 
+    def _trading(self, watched: Sequence[str], at: int) -> list[str]:
+        """The symbols that trade between ``at`` and the close, and end at another price: which a dead stream does not show."""
+        market, found = self.sandbox.market, []
+        for symbol in watched:
+            listing = market.listing(self.venue.id, symbol)
+            then, closed = market.forming(listing, STEP, at + 1_000), market.forming(listing, STEP, self.close - 1)
+            if then is not None and closed is not None and then.volume != closed.volume and then.close != closed.close:
+                found.append(symbol)
+        assert found, "a market in which nothing trades for a minute"
+        return found
+
     async def _are_stale(self, symbol: str) -> bool:
         states = await self.states()
-        return all(states[name] == "stale" for name in ([symbol] if symbol else states))
+        return states[symbol] == "stale" if symbol else "stale" in states.values()
 
     async def outage(self, seconds: float) -> Measured:
         """The exchange's hosts take no connection; a candle or more closes meanwhile."""

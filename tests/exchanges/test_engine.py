@@ -125,10 +125,25 @@ async def test_a_stream_that_went_mute_is_subscribed_to_anew_and_has_to_be_prove
         run.engine.want([CANDLES, TICKER])
         await run.until(proved(CANDLES, TICKER))
         assert run.engine.renew([CANDLES, never]) == [CANDLES]
-        assert run.engine.renew([CANDLES]) == [], "it is being asked for"
+        assert run.engine.renew([CANDLES]) == [], "it is being asked for, and has had no time yet"
         await run.until(twice)
         assert said[1:] == [("UNSUBSCRIBE", ["btcusdt@kline_5m"]), ("SUBSCRIBE", ["btcusdt@kline_5m"])]
         assert run.events.count(StreamState(TICKER, live=True)) == 1
+
+
+async def test_a_stream_that_had_time_for_its_first_data_counts_as_mute():
+    async def only_tickers(socket: ServerConnection) -> None:
+        async for message in socket:
+            await socket.send(ack(message))
+            await socket.send(ticker())
+
+    async with Venue(only_tickers).open() as venue, Run(venue.url, clocks=Clocks(proof=0.2)) as run:
+        run.engine.want([CANDLES, TICKER])
+        await run.until(proved(TICKER))
+        assert run.engine.renew([CANDLES]) == []
+        async with asyncio.timeout(5):
+            while run.engine.renew([CANDLES]) != [CANDLES]:  # noqa: ASYNC110  (it has no event: it says nothing until it is asked)
+                await asyncio.sleep(0.1)
 
 
 async def test_a_host_that_could_not_be_reached_is_connected_to_as_soon_as_it_answers():

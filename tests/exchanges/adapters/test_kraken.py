@@ -36,6 +36,12 @@ def test_every_symbol_has_its_own_ack():
     assert kraken.parse(text) == [Subscribed((Stream(Channel.CANDLES, "BTC/USD"),))]
 
 
+def test_an_ack_tells_the_time_which_heartbeats_do_not():
+    result = {"channel": "ticker", "symbol": "BTC/USD"}
+    frame = {"method": "subscribe", "result": result, "success": True, "time_out": "2026-08-09T21:05:48.5Z"}
+    assert kraken.parse(json.dumps(frame)) == [Subscribed((Stream(Channel.TICKER, "BTC/USD"),)), Alive(OPEN + 48_500)]
+
+
 def test_a_refused_symbol_is_named():
     text = '{"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,"symbol":"XBT/USD"}'
     assert kraken.parse(text) == [Refused("Currency pair not supported XBT/USD", stream=Stream(Channel.CANDLES, "XBT/USD"))]
