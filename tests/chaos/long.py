@@ -83,9 +83,7 @@ def again(options: argparse.Namespace, seed: int) -> str:
 
 
 def empty() -> None:
-    call_command(
-        "flush", interactive=False, verbosity=0, allow_cascade=True
-    )  # knox has a table of tokens that nothing uses, and that flush does not know
+    call_command("flush", interactive=False, verbosity=0)
     seeds.restore()
     connections.close_all()
 
