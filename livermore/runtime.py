@@ -110,6 +110,7 @@ class Connector:
         self._tickers: dict[str, tuple[Ticker, int]] = {}
         self._connections: dict[int, Lifecycle] = {}
         self._stood: set[int] = set()
+        self._unproved_since: float | None = None
         self._states = States(exchange.pk, redis)
         self._rest, self._engine = self._outside(self.on_event)
         self._measuring = Measuring(self._engine, self._rest)
@@ -358,6 +359,7 @@ class Connector:
         before = self._connections.get(event.connection)
         if event.connection in self._stood and before is not None and before.state is not ConnectionState.CONNECTED:
             self.counters["reconnects"] += 1
+            self._unproved_since = time.monotonic()
         self._stood.add(event.connection)
 
     def _worst_connection(self) -> str:
@@ -538,11 +540,24 @@ class Connector:
                         watched.price = ticker
                 await self._committer.try_redis(store.write_tickers(self._redis, self.exchange.pk, tickers.values()))
 
+    def _behind(self) -> str:
+        """Why nothing may be shown as live, though the exchange is connected and by its own clock nothing is overdue.
+
+        A connection that was lost proves itself by data: an exchange that has fallen silent accepts another one, and says nothing on it
+        either.
+        """
+        if self._unproved_since is not None:
+            if max(self._engine.heard.values(), default=0.0) < self._unproved_since:
+                return "connected again, but no data yet"
+            self._unproved_since = None
+        waited = self._committer.behind
+        return f"closed candles have waited {waited:.0f} s to be stored" if waited > STORED_WITHIN else ""
+
     def _judge(self) -> None:
         """The state of every symbol, and of the exchange, from what is known now."""
         status, loaded = self.status, 0
         connected = status.connection_state == ConnectionState.CONNECTED
-        behind = f"closed candles have waited {self._committer.behind:.0f} s to be stored" if self._committer.behind > STORED_WITHIN else ""
+        behind = self._behind()
         for symbol, watched in self.watched.items():
             loaded += watched.loaded
             found = watched.state(self.clock, connected=connected, error=status.error, stale_after=STALE_AFTER, behind=behind)

@@ -312,6 +312,23 @@ async def test_a_symbol_without_its_close_is_stale_then_a_gap_and_fires_nothing_
         assert await wait_for(world, COINBASE_ID, "ETH-USD", "live") == ""
 
 
+@pytest.mark.parametrize("venue", [COINBASE, BINANCE])
+async def test_an_exchange_that_lets_connect_again_and_stays_silent_is_not_live(redis_url: str, venue: Any) -> None:
+    """Its clock is that of its data, and stands: nothing would be overdue by it until the next deadline."""
+    symbol = spelled(venue, "ETH")
+    async with simulated([venue]) as world:
+        await world.start(venue.id)
+        await world.advance()
+        await wait_for(world, venue.id, symbol, "live")
+        silence = world.sandbox.faults.set("silence")
+        world.sandbox.faults.set("disconnect", code=1012)
+
+        assert await wait_for(world, venue.id, symbol, "stale") == "connected again, but no data yet"
+        assert world.connectors[venue.id].status.connection_state == "connected"
+        world.sandbox.faults.clear(id=silence.id)
+        await until(lambda: is_live(world, venue.id, symbol), f"{symbol} live", world.nudge)
+
+
 @pytest.mark.parametrize(("venue", "channel"), [(COINBASE, "candles"), (BINANCE, "ticker")])
 async def test_a_stream_that_goes_mute_while_the_others_go_on_is_told_and_subscribed_to_anew(
     redis_url: str, venue: Any, channel: str
