@@ -241,6 +241,10 @@ class DeliveryAdmin(Record):
         own = ["user", "title", "body"] if request.user.is_superuser else []
         return [(None, {"fields": [*own, "kind", "about", "state_label", "attempts", "last_error", "made", "due", "sent", "dwell"]})]
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """By the filters only: who may ask for the titles that begin with a letter reads them, letter by letter."""
+        return lookup.startswith(("state", "about", "channel__kind")) and super().lookup_allowed(lookup, value, request)
+
     @display(description="made", ordering="created_at")
     def made(self, row: Delivery) -> str:
         return moment(row.created_at)

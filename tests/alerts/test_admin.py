@@ -7,8 +7,9 @@ from django.forms.models import model_to_dict
 
 from alerts.models import Alert, AlertRule
 from tests import seeds
+from tests.alerts.notifying import channel, delivery
 from tests.hosting import hosted
-from tests.people import browser
+from tests.people import browser, person
 
 RULES = "/admin/alerts/alertrule/"
 ALERTS = "/admin/alerts/alert/"
@@ -214,3 +215,38 @@ def test_the_record_needs_the_same_queries_for_more_alerts(django_assert_num_que
         alert(number)
     with django_assert_num_queries(7):
         client.get(ALERTS)
+
+
+# The outbox
+
+
+OUTBOX = "/admin/alerts/delivery/"
+
+
+@pytest.mark.parametrize(("who", "sees"), [("operator", False), ("superuser", True)])
+def test_operators_see_the_outbox_without_names_texts_and_addresses(who, sees):
+    to = channel(person("kaia-7f3a9c", group="viewer"), url="json://push.example.org/canary-address", name="canary-name")
+    row = delivery(to, title="canary-title", body="canary-body", last_error="push.example.org answered 503", state="failed")
+    client = browser(who)
+    listed, opened = client.get(OUTBOX), client.get(f"{OUTBOX}{row.pk}/change/")
+    assert (listed.status_code, opened.status_code) == (200, 200)
+    assert "answered 503" in listed.text, "what went wrong is theirs to see"
+    assert "answered 503" in opened.text
+    assert "Webhook" in listed.text
+    private = ["kaia-7f3a9c", "canary-title", "canary-body"]
+    assert [word in opened.text for word in private] == [sees] * 3
+    assert not [word for word in private if word in listed.text]
+    assert "canary-address" not in listed.text + opened.text
+    assert client.post(f"{OUTBOX}{row.pk}/change/", {"state": "waiting"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "query", ["?q=canary", "?channel__user__username=kaia-7f3a9c", "?title__startswith=canary", "?channel__name=canary-name"]
+)
+def test_the_outbox_answers_no_guess_about_whose_a_message_is(query):
+    to = channel(person("kaia-7f3a9c", group="viewer"), name="canary-name")
+    delivery(to, title="canary-title")
+    client = browser("operator")
+    other = query.replace("canary", "nothing").replace("kaia", "nobody")
+    right, wrong = (set(re.findall(r"/alerts/delivery/\d+/change/", client.get(OUTBOX + one, follow=True).text)) for one in (query, other))
+    assert right == wrong
