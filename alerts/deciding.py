@@ -328,7 +328,9 @@ def _notes(reader: Reader, telling: Sequence[Fact], exchange: Exchange) -> Notes
     found: Notes = []
     for bundle in policy.bundles(shown, {}, reader.terms.group_from):
         silent = all(fact.delayed for fact in bundle.facts)
-        found.append((reader.user_id, note(_said(bundle, exchange.name), bundle.facts[-1].uid, silent, bundle.facts[0].closed_at)))
+        first = bundle.facts[0]
+        tag = f"group:{first.uid}" if bundle.grouped else first.uid  # as in the outbox: a push of the same replaces it
+        found.append((reader.user_id, note(_said(bundle, exchange.name), tag, silent, first.closed_at)))
     return found
 
 

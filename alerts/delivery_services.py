@@ -15,7 +15,7 @@ from django.db.models import Count, F, Min, Q
 
 from alerts import webpush
 from alerts.messages import Message
-from alerts.models import Delivery, DeliveryState, Kind, NotificationChannel, PushKey
+from alerts.models import ENDED, Delivery, DeliveryState, Kind, NotificationChannel, PushKey
 from exchanges.status import now_ms
 
 CLAIM = 120_000
@@ -25,6 +25,9 @@ FIRST_WAIT, LONGEST_WAIT = 2_000, 600_000
 KEPT = 30 * 86_400_000
 DWELL = (1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 """Upper bounds (s) of the dwell time's histogram: from the close of the candle until the other end has taken the message."""
+
+
+SUBSCRIPTION_ENDED = "That browser has ended its subscription: switch notifications on in it again, or remove it here."
 
 
 class Outcome(NamedTuple):
@@ -127,7 +130,11 @@ def _note_channel(job: Job, outcome: Outcome, now: int, hold_until: int) -> None
     if outcome.ok:
         row.update(last_sent_at=now, last_error="", last_error_at=None, hold_until=0)
     elif outcome.gone and job.kind == Kind.PUSH:
-        row.delete()  # the browser has unsubscribed, or forgotten us: nothing will ever arrive there again
+        # The browser has unsubscribed, or forgotten us: nothing will ever arrive there again. The address goes, the word stays.
+        digest = f"{ENDED}{job.channel_id}"
+        row.update(url="", digest=digest, enabled=False, last_error=SUBSCRIPTION_ENDED, last_error_at=now, hold_until=0)
+        waiting = Delivery.objects.filter(channel=job.channel_id, state=DeliveryState.WAITING)
+        waiting.update(state=DeliveryState.FAILED, last_error=SUBSCRIPTION_ENDED)
     else:
         row.update(last_error=outcome.error, last_error_at=now, hold_until=hold_until)
 

@@ -198,6 +198,10 @@ class Kind(models.TextChoices):
     PUSH = "push", "This browser"
 
 
+ENDED = "ended:"
+"""Begins the digest of a channel that leads nowhere any more."""
+
+
 class NotificationChannel(models.Model):
     """Where a user is told of alerts. Its ``url`` is a secret: it goes in, and only what sends reads it."""
 
@@ -222,6 +226,11 @@ class NotificationChannel(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.user_id}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a browser has ended its subscription: the row stays to say so, its address is gone."""
+        return self.digest.startswith(ENDED)
 
 
 class DeliveryState(models.TextChoices):

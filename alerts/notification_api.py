@@ -17,9 +17,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from alerts import notification_services as services
+from alerts import webpush
 from alerts.api import alert_or_404
 from alerts.channels import BadChannel
-from alerts.delivery_services import delivery_test
+from alerts.delivery_services import SUBSCRIPTION_ENDED, delivery_test, push_private_key
 from alerts.messages import of_test
 from alerts.models import AlertRule, Delivery, Kind, NotificationChannel, NotificationSettings, Silence
 from alerts.policy import Repeat
@@ -44,6 +45,8 @@ def delivering() -> bool:
 class ChannelSerializer(serializers.ModelSerializer):
     """Where you are told of alerts. Its address is stored encrypted and never shown: ``service`` says where it leads."""
 
+    ended = serializers.BooleanField(read_only=True, help_text="Whether a browser has ended its subscription: nothing arrives there.")
+
     class Meta:
         model = NotificationChannel
         fields = [
@@ -59,6 +62,7 @@ class ChannelSerializer(serializers.ModelSerializer):
             "last_error",
             "last_error_at",
             "hold_until",
+            "ended",
         ]
 
 
@@ -129,6 +133,8 @@ class ChannelViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     def test(self, request: Request, pk: str) -> Response:
         """Send a message there, once. Look at ``/api/my/deliveries/{id}/`` until its ``state`` is sent or failed: that is what happened."""
         channel = self.get_object()
+        if channel.ended:
+            raise ValidationError({"detail": SUBSCRIPTION_ENDED})
         try:
             if not delivering():
                 raise ValidationError({"detail": "No process delivers notifications: start one with `python manage.py rundelivery`."})
@@ -136,6 +142,66 @@ class ChannelViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
             raise RedisUnavailable from None
         row = delivery_test(channel=channel, message=of_test(channel.name), now=services.now_ms())
         return Response(DeliverySerializer(row).data, status=202)
+
+
+class BrowserKeysSerializer(serializers.Serializer):
+    """``PushSubscription.toJSON().keys``."""
+
+    p256dh = serializers.CharField(max_length=200)
+    auth = serializers.CharField(max_length=50)
+
+
+class BrowserAddSerializer(serializers.Serializer):
+    """What ``PushSubscription.toJSON()`` gives. ``replaces``: the endpoint that the browser had before, where it has another now."""
+
+    endpoint = serializers.CharField(max_length=2_000, write_only=True)
+    keys = BrowserKeysSerializer(write_only=True)
+    name = serializers.CharField(max_length=80, default="A browser", help_text="To know it again: `Firefox on Linux`.")
+    replaces = serializers.CharField(max_length=2_000, required=False, default="", allow_blank=True, write_only=True)
+
+
+class PushKeySerializer(serializers.Serializer):
+    key = serializers.CharField(help_text="`applicationServerKey`, to subscribe with.")
+
+
+class BrowserViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+    """Your browsers that are told while no page is open (Web Push). Each is a channel too: `/api/my/channels/` changes and tests it."""
+
+    queryset = NotificationChannel.objects.none()
+    serializer_class = ChannelSerializer
+    rights = {**RIGHTS, "key": RIGHTS["GET"]}
+    parser_classes = [Json]
+    pagination_class = None
+    filter_backends: list[Any] = []
+    lookup_value_regex = NUMBER
+
+    def get_queryset(self) -> QuerySet[NotificationChannel]:
+        found: QuerySet[NotificationChannel] = services.channels_of(self.request.user).filter(kind=Kind.PUSH)
+        return found
+
+    @extend_schema(request=BrowserAddSerializer, responses={201: ChannelSerializer})
+    def create(self, request: Request) -> Response:
+        """Tell a browser. The same subscription again changes nothing; it is the last one's who was logged in there."""
+        wanted = _valid(BrowserAddSerializer(data=request.data))
+        try:
+            subscription = webpush.subscription(wanted)
+        except ValueError as error:
+            raise ValidationError({"endpoint": [f"{error}: switch notifications off and on again in the browser.".capitalize()]}) from None
+        row = _told(
+            lambda: services.browser_add(user=request.user, subscription=subscription, name=wanted["name"], replaces=wanted["replaces"])
+        )
+        return Response(ChannelSerializer(row).data, status=201)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        self.get_object().delete()
+        return Response(status=204)
+
+    @extend_schema(responses=PushKeySerializer)
+    @action(detail=False)
+    def key(self, request: Request) -> Response:
+        """The public half of the key pair of this installation."""
+        return Response({"key": webpush.public_key(push_private_key())})
 
 
 class DeliveryViewSet(viewsets.ReadOnlyModelViewSet):

@@ -9,8 +9,10 @@ from django.db import IntegrityError, transaction
 
 from alerts import channels
 from alerts.channels import BadChannel, digest_of
-from alerts.models import Alert, AlertRule, Kind, NotificationChannel, NotificationSettings, RepeatPolicy, Silence
+from alerts.delivery_services import SUBSCRIPTION_ENDED
+from alerts.models import ENDED, Alert, AlertRule, Kind, NotificationChannel, NotificationSettings, RepeatPolicy, Silence
 from alerts.policy import Repeat
+from alerts.webpush import Subscription
 from exchanges.services import account_changed
 
 MOST_CHANNELS = 20
@@ -35,8 +37,34 @@ def channel_add(*, user: User, kind: str, address: str, name: str = "", **change
         return _save(row, digest_of(url), changes)
 
 
+def browser_add(*, user: User, subscription: Subscription, name: str, replaces: str = "") -> NotificationChannel:
+    """Store a browser's push subscription, or the one that it has in place of ``replaces``. Raises BadChannel.
+
+    A browser has one, whoever is logged in there: it is the last one's who asked for it.
+    """
+    digest = digest_of(subscription.endpoint)
+    browsers = NotificationChannel.objects.filter(kind=Kind.PUSH)
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)
+        browsers.filter(digest=digest).exclude(user=user).delete()
+        browsers.filter(user=user, digest__startswith=ENDED, name=name).delete()
+        known = [digest, digest_of(replaces)] if replaces else [digest]
+        found = list(browsers.filter(user=user, digest__in=known).defer("url"))
+        row = found[0] if found else NotificationChannel(user=user, kind=Kind.PUSH, name=name, created_at=now_ms())
+        for other in found[1:]:
+            other.delete()
+        if row.pk is None and NotificationChannel.objects.filter(user=user).count() >= MOST_CHANNELS:
+            raise BadChannel(f"{MOST_CHANNELS} channels are the most: remove one first.")
+        row.url = subscription.text()  # type: ignore[assignment]  # the field takes text
+        row.service = f"push service {subscription.host}"[:80]
+        row.last_error, row.last_error_at, row.hold_until = "", None, 0
+        return _save(row, digest, {"enabled": True})
+
+
 def channel_change(*, channel: NotificationChannel, address: str = "", **changes: Any) -> NotificationChannel:
     """Change some fields of a channel, or where it leads. Raises as ``channel_add`` does, and then changes nothing."""
+    if channel.ended and changes.get("enabled"):
+        raise BadChannel(SUBSCRIPTION_ENDED)
     digest = channel.digest
     if address:
         url, channel.service = channels.address_of(channel.kind, address)

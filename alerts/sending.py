@@ -72,7 +72,15 @@ def send(kind: str, url: str, message: Message, *, site: str, reach: Reach, push
     if ok and guard.refused is None:
         return Outcome(True)
     outcome = _why(guard, seen, failure)
-    return outcome._replace(error=scrubbed(outcome.error, url)[:300])
+    return outcome._replace(error=scrubbed(outcome.error, _address(kind, url))[:300])
+
+
+def _address(kind: str, url: str) -> str:
+    """What a channel's URL leads to: of a browser it is the whole subscription."""
+    try:
+        return str(json.loads(url)["endpoint"]) if kind == Kind.PUSH else url
+    except (ValueError, TypeError, KeyError):
+        return url
 
 
 def _notify(url: str, message: Message, site: str) -> bool:

@@ -5,7 +5,7 @@ import binascii
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
 import jwt
@@ -43,8 +43,8 @@ def subscription(value: Any) -> Subscription:
     if not isinstance(value, Mapping) or not isinstance(value.get("keys"), Mapping):
         raise ValueError("a push subscription is wanted, as the browser gives it")
     endpoint, keys = value.get("endpoint"), value["keys"]
-    if not isinstance(endpoint, str) or len(endpoint) > 2_000 or not urlsplit(endpoint).hostname or "@" in endpoint:
-        raise ValueError("its endpoint is no address")
+    if not _is_address(endpoint):
+        raise ValueError("its endpoint is no https address")
     found = Subscription(endpoint, str(keys.get("p256dh", "")), str(keys.get("auth", "")))
     try:
         if len(_bytes(found.auth)) != 16:
@@ -53,6 +53,16 @@ def subscription(value: Any) -> Subscription:
     except (ValueError, binascii.Error):
         raise ValueError("its keys cannot be used") from None
     return found
+
+
+def _is_address(endpoint: Any) -> TypeGuard[str]:
+    if not isinstance(endpoint, str) or len(endpoint) > 2_000 or not endpoint.isprintable() or not endpoint.isascii():
+        return False
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0 and " " not in endpoint
+    except ValueError:
+        return False
 
 
 def new_private_key() -> str:

@@ -14,6 +14,7 @@ _OWN: Mapping[str, str] = {
     "style-src": "'self'",
     "img-src": "'self' data:",
     "connect-src": "'self'",
+    "worker-src": "'self'",
     "frame-ancestors": "'none'",
     "base-uri": "'self'",
     "form-action": "'self'",

@@ -10,7 +10,7 @@ from rest_framework.routers import APIRootView, DefaultRouter
 
 from alerts.across_api import AcrossView, VenuesView
 from alerts.api import AlertViewSet
-from alerts.notification_api import ChannelViewSet, DeliveryViewSet, NotificationsView, SilenceViewSet
+from alerts.notification_api import BrowserViewSet, ChannelViewSet, DeliveryViewSet, NotificationsView, SilenceViewSet
 from alerts.receipt_api import ReceiptView
 from alerts.views import alert_page, dashboard, prices
 from alerts.why_api import WhyView
@@ -45,6 +45,7 @@ router.register("alerts", AlertViewSet)
 router.register("my/symbols", OwnSymbolViewSet, basename="own-symbol")
 router.register("my/positions", PositionViewSet, basename="position")
 router.register("my/channels", ChannelViewSet, basename="channel")
+router.register("my/browsers", BrowserViewSet, basename="browser")
 router.register("my/deliveries", DeliveryViewSet, basename="delivery")
 router.register("my/silences", SilenceViewSet, basename="silence")
 router.register("my/exchanges", OwnExchangeViewSet, basename="own-exchange")
@@ -90,6 +91,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", views.readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path("favicon.ico", views.favicon),
+    path("service-worker.js", views.service_worker, name="service-worker"),
 ]
 
 handler404 = "livermore.views.not_found"

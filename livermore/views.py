@@ -1,6 +1,7 @@
 """Pages that belong to no app: health, the password, and the answers for what was not found or broke."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from allauth.account.utils import perform_login
@@ -8,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
+from django.contrib.staticfiles import finders
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -17,6 +19,7 @@ from django.urls import Resolver404, resolve, reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views import defaults
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -66,6 +69,17 @@ def _redis_answers() -> bool:
 def favicon(request: HttpRequest) -> HttpResponse:
     """For pages that name no icon: the admin's and Swagger's."""
     return redirect(static("livermore/icons/favicon.svg"))
+
+
+@login_not_required
+@require_safe
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """The service worker, from the root: its scope is every page. Asked for anew each time, so that no old one stays.
+
+    Also for who is not logged in: browsers look for a new one whenever they like, and take no redirect for it.
+    """
+    script = Path(str(finders.find("livermore/js/service-worker.js"))).read_bytes()
+    return HttpResponse(script, content_type="text/javascript; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
 @method_decorator(login_not_required, name="dispatch")

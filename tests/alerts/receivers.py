@@ -2,6 +2,7 @@
 
 import json
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ class Web:
 
 
 @contextmanager
-def web(host: str = "127.0.0.1") -> Iterator[Web]:
+def web(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     """A web server for the length of the block."""
     state = Web()
 
@@ -70,7 +71,7 @@ def web(host: str = "127.0.0.1") -> Iterator[Web]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer((host, 0), Handler)
+    server = _listening(host, Handler, tls)
     server.daemon_threads = True
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -81,6 +82,13 @@ def web(host: str = "127.0.0.1") -> Iterator[Web]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def _listening(host: str, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None) -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer((host, 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    return server
 
 
 class Mail:

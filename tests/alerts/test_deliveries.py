@@ -12,6 +12,7 @@ from alerts.delivery_services import (
     CLAIM,
     LONGEST_WAIT,
     MOST_ATTEMPTS,
+    SUBSCRIPTION_ENDED,
     Outcome,
     deliveries_claim,
     deliveries_sweep,
@@ -21,7 +22,7 @@ from alerts.delivery_services import (
     wait_after,
 )
 from alerts.messages import of_test
-from alerts.models import Delivery, Kind, NotificationChannel, PushKey
+from alerts.models import Delivery, Kind, PushKey
 from tests.alerts.notifying import channel, delivery, reader
 
 pytestmark = pytest.mark.django_db
@@ -148,14 +149,16 @@ def test_a_test_message_is_tried_once_at_once():
     assert (row.state, row.last_error) == ("failed", "busy")
 
 
-def test_a_browser_that_has_unsubscribed_is_forgotten():
+def test_a_browser_that_has_unsubscribed_loses_its_address_and_says_so():
     gone = reader(kind=Kind.PUSH)
     delivery(gone)
     (job,) = deliveries_claim(now=NOW, most=1)
     assert job.push is not None
     assert job.push.tag == "k"
     delivery_finish(job=job, outcome=Outcome(False, "answered 410", gone=True), now=NOW)
-    assert not NotificationChannel.objects.exists()
+    gone.refresh_from_db()
+    assert (gone.url, gone.enabled, gone.ended) == ("", False, True)
+    assert gone.last_error == SUBSCRIPTION_ENDED
 
 
 def test_what_is_old_is_forgotten():

@@ -15,7 +15,7 @@ from livermore.middleware import ADMIN, API_DOCS, HEADER, OWN_PAGES
 from tests import seeds
 from tests.people import browser, client_of, person
 
-WITHOUT_LOGIN = {"login/", "healthz", "readyz", "favicon.ico"}
+WITHOUT_LOGIN = {"login/", "healthz", "readyz", "favicon.ico", "service-worker.js"}
 """All addresses that answer somebody who is not logged in. Add to this list on purpose only."""
 
 
@@ -231,8 +231,8 @@ def test_every_page_carries_its_content_security_policy(url, policy):
 
 def test_the_policy_of_our_pages_is_strict():
     assert OWN_PAGES == (
-        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; "
-        "base-uri 'self'; form-action 'self'; object-src 'none'"
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'self'; form-action 'self'; object-src 'none'"
     )
 
 
@@ -254,6 +254,7 @@ def test_pages_without_inline_scripts_have_none(url):
 def test_the_schema_describes_every_endpoint():
     schema = json.loads(browser("viewer").get("/api/schema/?format=json").text)
     assert sorted(f"{method} {url}" for url, methods in schema["paths"].items() for method in methods) == [
+        "delete /api/my/browsers/{id}/",
         "delete /api/my/channels/{id}/",
         "delete /api/my/positions/{id}/",
         "delete /api/my/silences/{id}/",
@@ -271,6 +272,8 @@ def test_the_schema_describes_every_endpoint():
         "get /api/exchanges/{id}/",
         "get /api/exchanges/{id}/events/",
         "get /api/exchanges/{id}/health/",
+        "get /api/my/browsers/",
+        "get /api/my/browsers/key/",
         "get /api/my/channels/",
         "get /api/my/channels/{id}/",
         "get /api/my/deliveries/",
@@ -290,6 +293,7 @@ def test_the_schema_describes_every_endpoint():
         "patch /api/my/settings/",
         "patch /api/symbols/{id}/",
         "post /api/exchanges/{id}/commands/",
+        "post /api/my/browsers/",
         "post /api/my/channels/",
         "post /api/my/channels/{id}/test/",
         "post /api/my/positions/",
