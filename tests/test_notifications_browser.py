@@ -1,13 +1,19 @@
 """Notifications in a real Chromium: a channel set up, tried and mended; an alert acknowledged; what an open page is told."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Group, User
 from playwright.async_api import BrowserContext, Page, expect
 
+from alerts.messages import Message, push_payload
 from alerts.models import NotificationChannel, NotificationSettings, Silence
+from livermore import bus, keys
 from livermore.db import db
 from tests.alerts.drafts import begin, commit, draft
 from tests.alerts.receivers import Web, web
@@ -38,12 +44,15 @@ async def site(
         url = await stack.enter_async_context(web_server(process_environment))
         await stack.enter_async_context(process(process_environment, "manage.py", "rundelivery"))
         browser = await stack.enter_async_context(chromium_browser(chromium))
+        redis = bus.connect()
+        await until(lambda: redis.exists(keys.delivery_beat()))
+        await redis.aclose()
         context = await browser.new_context(viewport={"width": 1440, "height": 900})
         context.set_default_timeout(PATIENCE)
         yield context, url, receiver, complaints_of(context)
 
 
-async def test_a_channel_is_set_up_tried_and_mended_and_an_alert_acknowledged(site: Site) -> None:
+async def test_channels_are_set_up_alerts_are_acknowledged_and_open_pages_tell(site: Site) -> None:
     context, url, receiver, complaints = site
     page = await context.new_page()
     await log_in(page, url)
@@ -51,7 +60,129 @@ async def test_a_channel_is_set_up_tried_and_mended_and_an_alert_acknowledged(si
     await sets_a_channel_up(page, receiver)
     await is_left_alone(page)
     await acknowledges(page, url)
-    assert [one for one in complaints if "400" not in one] == []
+    await page.close()
+    await db(NotificationSettings.objects.update)(quiet_from=None, quiet_to=None)
+    await is_told_by_open_pages(context, url)
+    assert [one for one in complaints if "400" not in one and "incognito" not in one] == []
+
+
+async def is_told_by_open_pages(context: BrowserContext, url: str) -> None:
+    """Once for two of them, with one tone; and by a push, where none is open."""
+    await context.add_init_script(WATCH)
+    page = await context.new_page()
+    await page.goto(url)
+    await expect(page.locator("#link-text")).to_have_text("live")
+    await is_switched_on_under_the_bell(context, page)
+    other = await context.new_page()
+    await other.goto(url)
+    await expect(other.locator("#link-text")).to_have_text("live")
+    await other.mouse.click(5, 5)
+    await is_told_once(page, other)
+    await is_told_without_a_sound(page, other)
+    await is_pushed(context, page)
+    await cannot_subscribe_without_a_push_service(page, url)
+
+
+# Counts what sounds, in the pages themselves.
+WATCH = """
+window.sounded = 0;
+const start = OscillatorNode.prototype.start;
+OscillatorNode.prototype.start = function (...rest) { window.sounded += 1; return start.apply(this, rest); };
+"""
+NOTES = 2
+"""Of one tone."""
+
+
+async def is_switched_on_under_the_bell(context: BrowserContext, page: Page) -> None:
+    await page.locator("#bell").click()
+    switch = page.get_by_role("switch", name="On open pages")
+    await expect(page.locator("#bell-switch .notify-row").first).to_contain_text("Off.")
+    assert await page.evaluate("Notification.permission") != "granted", "nothing is asked for before a click"
+    await context.grant_permissions(["notifications"])
+    await switch.check()
+    await expect(page.locator("#bell-switch .notify-row").first).to_contain_text("On, with sound.")
+    assert (await db(NotificationSettings.objects.get)()).pages
+    await page.keyboard.press("Escape")
+
+
+async def shown(page: Page, tag: str = "") -> list[dict[str, Any]]:
+    """The notifications that the browser shows now."""
+    found: list[dict[str, Any]] = await page.evaluate(
+        """async (tag) => (await (await navigator.serviceWorker.ready).getNotifications(tag ? { tag } : {}))
+            .map(({ title, body, silent, data }) => ({ title, body, silent, path: data.path }))""",
+        tag,
+    )
+    return found
+
+
+async def sounds(*pages: Page) -> int:
+    return sum([await page.evaluate("window.sounded") for page in pages])
+
+
+async def until(true: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(PATIENCE / 1000):
+        while not (value := await true()):  # noqa: ASYNC110  (what it waits for is the browser's)
+            await asyncio.sleep(0.05)
+    return value
+
+
+async def is_told_once(page: Page, other: Page) -> None:
+    """By the delivery process, from the alert in the database."""
+    [alert] = await db(lambda: commit(draft(1, symbol="ETH-USD", timeframe="1h"), exchange_id="coinbase-sandbox"))()
+    notes = await until(lambda: shown(page))
+    assert len(notes) == 1
+    assert notes[0]["title"] == "▲ ETH-USD 1h crossed above +150"
+    assert notes[0]["body"] == "Coinbase Sandbox · 101.5 USD · MACD-V 151.2 · overbought"
+    assert notes[0]["path"] == f"/alerts/{quote(alert.uid, safe='')}/"
+    await until(lambda: sounds(page, other))
+    await asyncio.sleep(0.5)
+    assert await sounds(page, other) == NOTES, "one tone for two tabs"
+    assert len(await shown(page)) == 1
+
+
+async def is_told_without_a_sound(page: Page, other: Page) -> None:
+    user = await db(User.objects.get)(username="olive")
+    note = {"type": "notify", "title": "late", "body": "<b>b</b>", "path": "/", "tag": "late", "silent": True, "at": 1}
+    redis = bus.connect()
+    await redis.publish(keys.channel_user_alerts(user.pk), bus.encode(note))
+    await redis.aclose()
+    [late] = await until(lambda: shown(page, "late"))
+    assert (late["silent"], late["body"]) == (True, "<b>b</b>")
+    await asyncio.sleep(0.5)
+    assert await sounds(page, other) == NOTES
+
+
+async def is_pushed(context: BrowserContext, page: Page) -> None:
+    """A message of a push service, as the browser hands it to the service worker."""
+    devtools = await context.new_cdp_session(page)
+    registrations: list[str] = []
+    devtools.on(
+        "ServiceWorker.workerRegistrationUpdated",
+        lambda event: registrations.extend(one["registrationId"] for one in event["registrations"] if not one["isDeleted"]),
+    )
+    await devtools.send("ServiceWorker.enable")
+    await until(lambda: asyncio.sleep(0, registrations))
+    origin = "/".join(page.url.split("/")[:3])
+    assert await page.evaluate("navigator.serviceWorker.controller?.scriptURL") == f"{origin}/service-worker.js"
+    payload = push_payload(Message("pushed", "text", "/alerts/x/"), tag="t", silent=True, at=1)
+    for data in (json.dumps(payload), "not ours"):
+        await devtools.send("ServiceWorker.deliverPushMessage", {"origin": origin, "registrationId": registrations[0], "data": data})
+    [note] = await until(lambda: shown(page, "t"))
+    assert note == {"title": "pushed", "body": "text", "silent": True, "path": "/alerts/x/"}
+    await until(lambda: titles(page, "Livermore"))
+
+
+async def titles(page: Page, title: str) -> bool:
+    return title in [one["title"] for one in await shown(page)]
+
+
+async def cannot_subscribe_without_a_push_service(page: Page, url: str) -> None:
+    await page.goto(f"{url}/settings/")
+    await expect(page.locator("#this-browser .notify-row").first).to_contain_text("On")
+    await page.get_by_role("switch", name="Also while none is open").click()
+    await expect(page.locator("#this-browser .said").last).to_contain_text("push service of this browser does not answer")
+    await page.get_by_role("switch", name="On open pages").uncheck()
+    await expect(page.locator("#this-browser .notify-row").first).to_contain_text("Off.")
 
 
 async def sets_a_channel_up(page: Page, receiver: Web) -> None:

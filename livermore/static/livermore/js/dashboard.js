@@ -11,6 +11,7 @@ import { symbolUrl } from "./links.js";
 import { Live } from "./live.js";
 import { Matrix } from "./matrix.js";
 import { Moves } from "./moves.js";
+import { NotifySwitch } from "./notify-switch.js";
 import { readFilters, writeFilters } from "./query.js";
 import { acknowledge, snooze } from "./silence.js";
 import { initialState } from "./state.js";
@@ -326,6 +327,7 @@ function start() {
     alerts.showNew();
     topBar.paintUnseen(0);
   });
+  startBell();
   byId("link").addEventListener("click", () => feed.retryNow());
   byId("feed-note").addEventListener("click", () => (byId("feed-note").hidden = true));
   byId("tabs").addEventListener("click", (event) => {
@@ -353,6 +355,15 @@ function start() {
   setInterval(tick, 1_000);
   setPane(filters.pane);
   live.start();
+}
+
+/** Under the bell, where the reader may set anything: whether this browser tells. */
+function startBell() {
+  const sheet = document.getElementById("bell-sheet");
+  if (!sheet) return;
+  const box = new NotifySwitch(byId("bell-switch"));
+  sheet.addEventListener("toggle", (event) => event.newState === "open" && box.load());
+  if (sheet.matches(":popover-open")) box.load(); // clicked before this ran
 }
 
 function tick() {

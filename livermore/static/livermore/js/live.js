@@ -1,5 +1,6 @@
 // What a live page has between the socket and the screen: messages into the state, and one drawing a frame for all of them.
 import { synchronize } from "./clock.js";
+import { announce } from "./notify.js";
 import { expectShown } from "./shown.js";
 import { Feed } from "./socket.js";
 import { apply, behind, reduce } from "./state.js";
@@ -65,6 +66,7 @@ export class Live {
       return;
     }
     apply(this.state, changes);
+    if (message.type === "notify") announce(message);
     if (changes.at) synchronize(changes.at);
     if (changes.settings) followSettings(changes.settings);
     // The server itself missed messages: nobody knows which.

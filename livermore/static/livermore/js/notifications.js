@@ -2,6 +2,8 @@
 import { get, patch, post, remove } from "./api.js";
 import { byId, h, set, setText } from "./dom.js";
 import { ago, clockTime, exactTime } from "./format.js";
+import { NotifySwitch } from "./notify-switch.js";
+import { forgetPush, pushId } from "./push.js";
 import { endSilence } from "./silence.js";
 import { silenceText } from "./silences.js";
 
@@ -11,6 +13,8 @@ const LOOK_FOR = 70_000;
 const ENDED = new Set(["sent", "failed", "expired"]);
 
 const section = document.getElementById("notifications");
+/** @type {NotifySwitch} */
+let here;
 if (section) start();
 
 function start() {
@@ -19,6 +23,8 @@ function start() {
   paintHelp();
   byId("channel-form").addEventListener("submit", add);
   byId("notify-form").addEventListener("submit", save);
+  here = new NotifySwitch(byId("this-browser"), { onPush: loadChannels });
+  here.load();
   loadChannels();
   loadSettings();
   loadSilences();
@@ -55,8 +61,8 @@ async function loadChannels() {
   const { ok, data, message } = await get(CHANNELS);
   const list = byId("channels");
   byId("channels-empty").hidden = !ok || data.length > 0;
-  list.replaceChildren(...(ok ? data.map(channelItem) : [h("li", { class: "field-error", role: "alert" }, `The channels could not be read: ${message}`)]));
   if (ok && !data.length) byId("channel-new").open = true;
+  list.replaceChildren(...(ok ? data.map(channelItem) : [h("li", { class: "field-error", role: "alert" }, `The channels could not be read: ${message}`)]));
 }
 
 function channelItem(channel) {
@@ -75,7 +81,8 @@ function channelItem(channel) {
     const same = control.dataset.control && fresh.querySelector(`[data-control="${control.dataset.control}"]`);
     if (same) same.focus();
   };
-  item.append(head(channel), facts(channel), choices(channel, change), said, buttons(channel, item, said));
+  const parts = [head(channel), facts(channel), !channel.ended && choices(channel, change), said, buttons(channel, item, said)];
+  item.append(...parts.filter(Boolean));
   return item;
 }
 
@@ -139,9 +146,13 @@ function buttons(channel, item, said) {
       return;
     }
     item.remove();
+    if (channel.id === pushId()) {
+      await forgetPush();
+      here.load();
+    }
     byId("channels-empty").hidden = byId("channels").children.length > 0;
   });
-  return h("div", { class: "actions" }, test, channel.kind !== "push" && replacement(channel, item), drop);
+  return h("div", { class: "actions" }, !channel.ended && test, channel.kind !== "push" && replacement(channel, item), drop);
 }
 
 function replacement(channel, item) {
