@@ -12,8 +12,8 @@ ALL = ["5m", "15m", "1h", "4h", "1d"]
 
 
 def channel(user: User, url: str = "json://127.0.0.1:1/", kind: str = Kind.WEBHOOK, **changes: Any) -> NotificationChannel:
-    values = {"name": "mine", "service": "JSON at 127.0.0.1", "timeframes": ALL, "created_at": 0, **changes}
-    return NotificationChannel.objects.create(user=user, kind=kind, url=url, digest=digest_of(url), **values)
+    values = {"name": "mine", "service": "JSON at 127.0.0.1", "timeframes": ALL, "created_at": 0, "digest": digest_of(url), **changes}
+    return NotificationChannel.objects.create(user=user, kind=kind, url=url, **values)
 
 
 def reader(name: str = "kaia", **changes: Any) -> NotificationChannel:

@@ -1,6 +1,5 @@
 """Web Push to a push service of our own, over HTTPS: what a browser could read there is what was sent, and who sent it is signed."""
 
-import base64
 import datetime
 import ipaddress
 import json
@@ -15,8 +14,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import NameOID
 from django.test import Client
 
@@ -25,6 +22,7 @@ from alerts.delivery_services import SUBSCRIPTION_ENDED, deliveries_claim, deliv
 from alerts.models import Delivery, Kind, NotificationChannel
 from tests.alerts.drafts import begin
 from tests.alerts.notifying import delivery
+from tests.alerts.pushing import Browser, read_text, text_of
 from tests.alerts.receivers import Web, web
 from tests.people import client_of, person
 
@@ -67,46 +65,6 @@ def service(authority: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     with web(tls=context) as receiver:
         receiver.answers = [(201, {}, b"")]
         yield receiver
-
-
-class Browser:
-    """The keys of a browser's subscription, and how it opens what arrives (RFC 8291)."""
-
-    def __init__(self) -> None:
-        self.private = ec.generate_private_key(ec.SECP256R1())
-        self.auth = b"0123456789abcdef"
-        self.public = _point(self.private.public_key())
-
-    def subscription(self, endpoint: str, **more: object) -> dict[str, Any]:
-        return {"endpoint": endpoint, "keys": {"p256dh": _text(self.public), "auth": _text(self.auth)}, "name": "Firefox on Linux", **more}
-
-    def read(self, body: bytes) -> bytes:
-        salt, size, length = body[:16], int.from_bytes(body[16:20], "big"), body[20]
-        theirs, sealed = body[21 : 21 + length], body[21 + length :]
-        assert len(sealed) <= size, "one record"
-        shared = self.private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs))
-        secret = _hkdf(self.auth, shared, b"WebPush: info\0" + self.public + theirs, 32)
-        key = _hkdf(salt, secret, b"Content-Encoding: aes128gcm\0", 16)
-        nonce = _hkdf(salt, secret, b"Content-Encoding: nonce\0", 12)
-        plain = AESGCM(key).decrypt(nonce, sealed, None).rstrip(b"\0")
-        assert plain[-1] == 2, "the last record"
-        return plain[:-1]
-
-
-def _hkdf(salt: bytes, key: bytes, info: bytes, length: int) -> bytes:
-    return HKDF(hashes.SHA256(), length, salt, info).derive(key)
-
-
-def _point(key: ec.EllipticCurvePublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def add(client: Client, subscription: dict[str, Any]) -> Any:
@@ -152,7 +110,7 @@ def test_a_browser_reads_what_was_sent_and_who_sent_it(kaia, service):
     given = dict(part.strip().split("=", 1) for part in parameters.split(","))
     handed_out = kaia.get(f"{BROWSERS}key/").json()["key"]
     assert (scheme, given["k"]) == ("vapid", handed_out), "the key that browsers subscribe with"
-    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), _bytes(handed_out))
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), read_text(handed_out))
     claims = jwt.decode(given["t"], key, algorithms=["ES256"], audience=f"https://127.0.0.1:{service.port}")  # type: ignore[arg-type]
     assert claims["sub"] == "https://livermore.example.org"
     assert claims["exp"] <= time.time() + 24 * 3_600
@@ -248,8 +206,8 @@ def test_nobody_takes_a_channel_of_another_by_its_address(kaia):
         ({"endpoint": "https://push.example.org/\r\nHost: x"}, "https"),
         ({"endpoint": "https://push.example.org:99999/"}, "https"),
         ({"keys": {"p256dh": "AAAA", "auth": "AAAA"}}, "keys"),
-        ({"keys": {"p256dh": _text(b"\x04" + b"\x01" * 64), "auth": _text(b"0" * 16)}}, "keys"),
-        ({"keys": {"p256dh": "ü" * 87, "auth": _text(b"0" * 16)}}, "keys"),
+        ({"keys": {"p256dh": text_of(b"\x04" + b"\x01" * 64), "auth": text_of(b"0" * 16)}}, "keys"),
+        ({"keys": {"p256dh": "ü" * 87, "auth": text_of(b"0" * 16)}}, "keys"),
         ({"keys": "x"}, "keys"),
         ({"name": "x" * 81}, "name"),
     ],

@@ -321,7 +321,8 @@ function start() {
     view.query = search.value;
     filterMatrix();
   });
-  byId("bell").addEventListener("click", () => {
+  byId("bell").addEventListener("click", (event) => {
+    if (unseen.size) event.preventDefault(); // they are what it is clicked for: no sheet before them
     show("alerts");
     unseen.clear();
     alerts.showNew();

@@ -29,12 +29,9 @@ async function open(path) {
   if (url.origin !== location.origin) return;
   const tabs = await clients.matchAll({ type: "window" });
   const tab = tabs.find((one) => one.focused) ?? tabs.find((one) => one.visibilityState === "visible") ?? tabs[0];
-  try {
-    await tab.focus();
-    await tab.navigate(url.href);
-  } catch {
-    await clients.openWindow(url.href);
-  }
+  await tab?.focus().catch(() => {}); // first: a click allows it for a moment only
+  const shown = await tab?.navigate(url.href).catch(() => null);
+  if (!shown) await clients.openWindow(url.href);
 }
 
 /** The browser has another subscription now, or none: tell the server. Where that fails, the next page that is opened does (push.js). */
