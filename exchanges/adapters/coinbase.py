@@ -385,6 +385,5 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RestRefusal
         )
     if status == 403 and "Missing required scopes" in reason:
         return wire.bad_key("this key may not read the accounts: give it the permission View at Coinbase", reason)
-    return wire.http_refusal(
-        status, reason[:200], headers.get("retry-after") or headers.get("x-ratelimit-reset") if status == 429 else None
-    )
+    reset = headers.get("x-ratelimit-reset") if status == 429 else None
+    return wire.http_refusal(status, reason[:200], headers.get("retry-after") or reset)

@@ -133,6 +133,12 @@ def test_a_usdc_product_is_an_alias_and_a_restricted_one_cannot_be_traded():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("status", [418, 429, 503])
+def test_retry_after_is_obeyed_whatever_the_status(status: int) -> None:
+    """Where it is not, 120 s without candles follow a 418."""
+    assert coinbase.refusal(status, {"retry-after": "1"}, b"{}").retry_after == 1.0
+
+
 def test_a_refusal_says_when_to_come_back():
     refusal = coinbase.refusal(429, {"retry-after": "3"}, b'{"error":"rate_limit","message":"too many"}')
     assert (refusal.kind, refusal.retry_after, refusal.reason) == ("rate_limited", 3.0, "HTTP 429: rate_limit too many")
