@@ -118,7 +118,7 @@ def plan(
     if frames:
         at = max(blow.at for blow in blows) + 2.0
         blows += [Blow(round(at, 2), "wait", "green", 0.0), *(blow._replace(at=round(at + blow.at, 2)) for blow in FRAMES)]
-        at += FRAMES[-1].at
+        return Plan(seed, tuple(blows), round(at + FRAMES[-1].at + TAIL / 2, 2))
     return Plan(seed, tuple(blows), round(at + TAIL, 2))
 
 

@@ -18,7 +18,7 @@ SEED, KILLS, COINS = 11, 3, 4
 
 async def test_nothing_is_lost_doubled_invented_or_leaked(tmp_path: Path, process_environment: dict[str, str]):
     """Not the database: other tests may share its server. ``make chaos DB=postgres`` kills that too."""
-    what = plan(SEED, KILLS, ["connector", "web", "redis"], lines=["redis"], others=0.5, gap=1.5, frames=True)
+    what = plan(SEED, KILLS, ["connector", "web", "redis"], lines=["redis"], others=0.5, gap=1.0, frames=True)
     again = "pytest tests/chaos/test_kills.py"
 
     run = await play(what, Surroundings(tmp_path, process_environment["DATABASE_URL"]), coins=COINS, again=again)
