@@ -286,8 +286,8 @@ class Connector:
                 log.info("%s: the exchange announced that it closes this connection: %s", self.exchange.pk, event.reason)
 
     def _tell_time(self, told: int) -> None:
-        """Take the exchange's clock, ms UTC; 0 says nothing. It only runs on, but for a step, either way, that several frames in a row show:
-        one frame with a wrong time would make candles due that nobody has traded yet.
+        """Take the exchange's clock, ms UTC; 0 says nothing. It only runs on, but for a step, either way, that several frames show in a
+        row: one frame with a wrong time would make candles due that nobody has traded yet.
         """
         if -FAR < told - self.clock < FAR:
             self._steps = 0
