@@ -97,8 +97,8 @@ MUTANTS = (
         (
             Edit(
                 CANDLES,
-                "                self._note_revision(Bar.of(candle))\n            return []\n",
-                "                return [Bar.of(candle)]\n            return []\n",
+                "                self._note_revision(Bar.of(candle))\n            if self.forming",
+                "                return [Bar.of(candle)]\n            if self.forming",
             ),
             ANY_ORDER,
         ),
