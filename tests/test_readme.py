@@ -20,7 +20,7 @@ README = (PROJECT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
 OURS = ".venv/bin/python manage.py "
 MAKE = [command for command in COMMANDS if command.startswith("make ")]
-SERVING = {"runsandbox": "SIMULATED", "runexchange": "Hosting"}
+SERVING = {"runsandbox": "SIMULATED", "runexchange": "Hosting", "rundelivery": "Delivering"}
 """What the programs that run until they are stopped say once they run."""
 
 
