@@ -171,7 +171,7 @@ async def test_settings_and_keys_reach_an_open_dashboard(
         await page.get_by_label("Time zone").select_option("Asia/Kolkata")
         await page.get_by_label("5m", exact=True).uncheck()
         await page.locator("form", has=page.get_by_label("Time zone")).get_by_role("button", name="Save").click()
-        await expect(page.locator(".notice")).to_contain_text("Saved")
+        await expect(page.locator(".notice[data-level=success]")).to_contain_text("Saved")
         await expect(dashboard.locator("html")).to_have_attribute("data-theme", "light")
         await expect(dashboard.locator("#clock")).to_contain_text("GMT+5:30")
         await expect(dashboard.locator("#matrix-table")).to_have_attribute("data-without", "5m")

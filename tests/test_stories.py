@@ -87,11 +87,13 @@ class Trader:
 
     async def _listen(self) -> None:
         assert self._socket
-        async for frame in self._socket:
-            for message in json.loads(frame)["m"]:
+        async for text in self._socket:
+            frame = json.loads(text)
+            for message in frame["m"]:
                 self.heard.append(message)
                 if message.get("resync"):
                     await self.hello()
+            await self._socket.send(json.dumps({"type": "ack", "n": frame["n"]}))
 
     def last(self, kind: str) -> dict[str, Any] | None:
         return next((message for message in reversed(self.heard) if message["type"] == kind), None)
@@ -145,7 +147,8 @@ async def test_mike_and_kaia(redis_url: str, process_environment: dict[str, str]
     async with house(process_environment) as (world, mike, kaia), mike.page(), kaia.page():
         # "I want to start the API without immediate WebSocket connections": idle, until `start`.
         assert world.sandbox.counters[COINBASE_ID]["connects"] == world.sandbox.counters[BINANCE_ID]["connects"] == 0
-        assert {card["state"] for card in mike.last("snapshot")["exchanges"] if card["simulated"]} == {"idle"}  # type: ignore[index]
+        cards = {card["exchange_id"]: card["state"] for card in mike.last("snapshot")["exchanges"]}  # type: ignore[index]
+        assert {cards[name] for name in (COINBASE_ID, BINANCE_ID)} == {"idle"}
         await start(world, mike, COINBASE_ID)
         assert world.sandbox.counters[COINBASE_ID]["connects"] == 1
         assert world.sandbox.counters[BINANCE_ID]["connects"] == 0

@@ -16,6 +16,8 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import get_resolver
+from django.utils import timezone
+from simple_history.utils import get_history_model_for_model
 
 from alerts.models import Alert, AlertRule
 from exchanges.models import UserExchange
@@ -48,6 +50,11 @@ def first_rows() -> None:
     User.objects.get_or_create(pk=1, defaults={"username": "the-first"})
     for model in (Group, AlertRule):
         model.objects.get_or_create(pk=1, defaults={"name": "the-first"})
+    trail = get_history_model_for_model(User)
+    if not trail.objects.filter(pk=1).exists():
+        first = trail.objects.filter(id=1).first() or trail(id=1, username="the-first", history_date=timezone.now(), history_type="+")
+        first.pk = 1
+        first.save(force_insert=True)
 
 
 def member(role: str) -> User | None:
