@@ -10,6 +10,7 @@ import signal
 import subprocess  # nosec B404  # programs of ours, never a shell
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ def run(work: str, order: Mapping[str, Any], *, directory: Path, log_level: str,
             pass_fds=[lifeline],
             start_new_session=True,  # a Ctrl-C reaches it once, through us
         )
-        with process:
+        with process, _interruptible():
             _talk(process, order, say)
     finally:
         os.close(lifeline)
@@ -72,6 +73,24 @@ def run(work: str, order: Mapping[str, Any], *, directory: Path, log_level: str,
     if "error" in answer:
         raise Apart(answer["error"])
     return answer
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what is within, also in a program that a script started in the background, where Ctrl-C is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {name: signal.signal(name, interrupt) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def _talk(process: "subprocess.Popen[str]", order: Mapping[str, Any], say: Say) -> None:

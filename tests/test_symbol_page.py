@@ -1,12 +1,14 @@
 """The symbol page in a real Chromium: sandbox, connector, web server, Valkey, database."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from playwright.async_api import Page
+from playwright.async_api import TimeoutError as NotInTime
 
 from exchanges.models import Exchange
 from exchanges.sandbox.server import Sandbox
@@ -65,8 +67,12 @@ async def test_a_trader_reads_the_chart_of_a_symbol(operator: User, chromium: st
             await log_in(page, url)
             row = page.locator("#matrix-rows .row", has_text="BTCUSDT")
             await row.locator("xpath=self::*[@data-state='live']").wait_for(timeout=PATIENCE)
-            await row.click()
-            await page.locator(".detail [data-action=chart]").click()
+            chart = page.locator(".detail [data-action=chart]")
+            for _ in range(5):  # rows move while the market warms up
+                await row.click()
+                with contextlib.suppress(NotInTime):
+                    await chart.click(timeout=5_000)
+                    break
 
             await page.wait_for_url("**/symbols/binance-sandbox/BTCUSDT/")
             await says(page, "BTCUSDT 5m: ")

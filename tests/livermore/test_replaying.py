@@ -1,5 +1,6 @@
 """A feed that was recorded gives the alerts again that it gave, at any speed, and in a store of its own."""
 
+import asyncio
 import json
 import re
 from functools import partial
@@ -120,6 +121,9 @@ async def test_recordfeed_records_beside_whatever_runs(process_environment: dict
                 world.clock.advance(STEP)
                 await until(lambda: path.stat().st_size > size, "frames in the file", world.nudge)  # noqa: B023  (awaited at once)
                 size = path.stat().st_size
+            for _ in range(8):  # what closed is read back over REST, a moment after its end
+                await asyncio.sleep(0.5)
+                world.nudge()
             await one.interrupted()
         assert re.search(r"[1-9]\d* frames, 0\.\d MiB in .*a\.feed: the connector ended\.\s*$", one.output)
         assert not await world.alerts(COINBASE_ID)
