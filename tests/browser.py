@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -28,35 +28,45 @@ PATIENCE = 60_000
 
 
 @asynccontextmanager
-async def process(environment: dict[str, str], *arguments: str) -> AsyncIterator[None]:
+async def process(environment: dict[str, str], *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A program of ours, ended with the block."""
     running = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        yield
+        yield running
     finally:
-        running.terminate()
+        with suppress(ProcessLookupError):
+            running.terminate()
         await running.wait()
 
 
 @asynccontextmanager
 async def web_server(environment: dict[str, str]) -> AsyncIterator[str]:
     """The address of a web server of our own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    async with (
-        process(environment, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "livermore.asgi:application"),
-        httpx.AsyncClient() as client,
-    ):
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
-                        break
-                except httpx.ConnectError:
-                    await asyncio.sleep(0.1)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):  # another program may take the port before it does
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                port = probe.getsockname()[1]
+            daphne = ("-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "livermore.asgi:application")
+            running = await stack.enter_async_context(process(environment, *daphne))
+            if await _answers(running, f"http://127.0.0.1:{port}"):
+                break
+        else:
+            raise AssertionError(f"daphne ended with {running.returncode}, three times")
         yield f"http://127.0.0.1:{port}"
+
+
+async def _answers(running: asyncio.subprocess.Process, url: str) -> bool:
+    """Wait until a web server answers; False where it has ended."""
+    async with httpx.AsyncClient() as client, asyncio.timeout(60):
+        while running.returncode is None:
+            try:
+                if (await client.get(f"{url}/healthz")).status_code == 200:
+                    return True
+            except httpx.ConnectError:
+                await asyncio.sleep(0.1)
+    return False
 
 
 @asynccontextmanager
