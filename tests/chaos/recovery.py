@@ -10,6 +10,7 @@ others an engine alone. Runs of one fault go on at once in this process: they mo
 import argparse
 import asyncio
 import contextlib
+import logging
 import math
 import statistics
 import sys
@@ -27,6 +28,8 @@ from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE, KRAKEN, Venue
 from livermore.outbound import LOOPBACK
 from tests.exchanges import hostile
+
+log = logging.getLogger(__name__)
 
 STEP = 300_000
 COINS = 3
@@ -206,8 +209,10 @@ async def truncated(watch: Watch) -> Measured:
         began = watch.set("corrupt", form="truncated", count=1)
         counted = await watch.when(lambda event: isinstance(event, Rejected), began)
         await watch.when(data, time.monotonic())
-        reconnects = sum(disconnected(event) for _, event in watch.said)
-        return {"reconnects": reconnects, "frames not counted": float(math.isinf(counted))}
+        ends = [event for _, event in reversed_until(watch.said, began) if disconnected(event)]
+        for end in ends:
+            log.warning("%s lost its connection over a truncated frame: %s", watch.venue.id, end)
+        return {"reconnects": len(ends), "frames not counted": float(math.isinf(counted))}
 
 
 async def accept_then_close(watch: Watch) -> Measured:
