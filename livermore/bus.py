@@ -19,16 +19,18 @@ import redis
 import redis.asyncio
 from django.conf import settings
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
+from livermore import cluster
 from livermore.follow import Follower
+from livermore.redisurl import is_cluster
 
 log = logging.getLogger(__name__)
 
 encode = msgspec.json.encode
 decode = msgspec.json.decode
 
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 """What a Redis call may raise when Redis is away."""
 
 _OPTIONS: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": 5.0}
@@ -41,6 +43,8 @@ MOST_CONNECTIONS = 24
 
 def connect() -> redis.asyncio.Redis:
     """An asynchronous client of its own pool; close it with ``aclose``. Fails at once, so that the caller can say so."""
+    if is_cluster(settings.REDIS_URL):
+        return cluster.connect(settings.REDIS_URL)
     retry = redis.asyncio.retry.Retry(NoBackoff(), 1)
     options = {**_OPTIONS, "retry": retry, "max_connections": MOST_CONNECTIONS, "timeout": 5.0}
     return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(settings.REDIS_URL, **options))
@@ -52,8 +56,17 @@ def _sync_client(url: str) -> redis.Redis:
 
 
 def sync() -> redis.Redis:
-    """The synchronous client, for views and commands."""
+    """The synchronous client, for views and commands. Raises what Redis raises: a cluster is asked for its nodes at the first use."""
+    if is_cluster(settings.REDIS_URL):
+        return cluster.shared(settings.REDIS_URL)
     return _sync_client(settings.REDIS_URL)
+
+
+def listening() -> redis.asyncio.Redis:
+    """A client to subscribe with; of one node, where Redis is a cluster."""
+    if is_cluster(settings.REDIS_URL):
+        return cluster.one_node(settings.REDIS_URL)
+    return redis.asyncio.Redis.from_url(settings.REDIS_URL, **_OPTIONS, retry=redis.asyncio.retry.Retry(NoBackoff(), 0))
 
 
 class Listener(Protocol):
@@ -137,7 +150,7 @@ class Relay:
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # nosec B311  # for timing and statistics, not for secrecy
 
     async def _listen(self) -> None:
-        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, **_OPTIONS, retry=redis.asyncio.retry.Retry(NoBackoff(), 0))
+        client = listening()
         pubsub = client.pubsub()
         try:
             asked = {"channel:none", *self._listeners}

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
+from livermore import redisurl
+
 MINIMUM_SECRET_LENGTH = 40
 MINIMUM_SECRET_LETTERS = 10
 MINIMUM_TOKEN_LENGTH = 32
@@ -104,10 +106,22 @@ def _demo_problems(allowed_hosts: Sequence[str]) -> list[str]:
 def _redis_problems(redis_url: str) -> list[str]:
     if not redis_url:
         return []
+    if redisurl.is_cluster(redis_url):
+        return _cluster_problems(redis_url)
     parts = urlsplit(redis_url)
     if parts.scheme not in {"redis", "rediss", "unix"}:
-        return [f"REDIS_URL must start with redis://, rediss:// or unix://, not {parts.scheme!r}"]
+        return [f"REDIS_URL must start with redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://, not {parts.scheme!r}"]
     if parts.scheme != "unix" and not is_loopback(parts.hostname or "") and not parts.password:
+        return ["REDIS_URL names another machine without a password: anyone there could publish alerts; add one"]
+    return []
+
+
+def _cluster_problems(redis_url: str) -> list[str]:
+    try:
+        where = redisurl.address(redis_url)
+    except ValueError as error:
+        return [f"REDIS_URL does not name a cluster ({error}): write redis+cluster://:password@node1:6379,node2:6379"]
+    if not where.password and not all(is_loopback(host) for host, _ in where.nodes):
         return ["REDIS_URL names another machine without a password: anyone there could publish alerts; add one"]
     return []
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from livermore import valkey
+from livermore import redisurl, valkey
 from livermore.valkey import RedisUnavailableError as RedisUnavailableError
 
 if sys.platform != "win32":
@@ -115,30 +115,38 @@ def check(redis_url: str) -> None:
     from redis.retry import Retry
 
     place = _place(redis_url)
+    client: redis.Redis | None = None
     try:
-        client = redis.Redis.from_url(redis_url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0))
-    except ValueError:
-        raise RedisUnavailableError(
-            f"REDIS_URL does not name a Redis ({place}): write redis://:password@host:6379/0, or leave it out"
-        ) from None
-    try:
-        client.ping()
+        if redisurl.is_cluster(redis_url):
+            from livermore import cluster
+
+            client = cluster.sync(redis_url, timeout=3.0, connect_timeout=3.0)
+        else:
+            client = redis.Redis.from_url(redis_url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0))
+        client.ping()  # of a cluster, every node
     except redis.InvalidResponse:
         raise RedisUnavailableError(f"What answers at {place} is not a Redis: correct REDIS_URL") from None
-    except redis.AuthenticationError:
-        raise RedisUnavailableError(f"The Redis at {place} refuses our name or password: correct them in REDIS_URL") from None
-    except (redis.RedisError, OSError, ValueError) as error:
+    except (redis.RedisError, redis.RedisClusterException, OSError) as error:
+        if any(isinstance(one, redis.AuthenticationError) for one in (error, error.__cause__)):
+            raise RedisUnavailableError(f"The Redis at {place} refuses our name or password: correct them in REDIS_URL") from None
         raise RedisUnavailableError(
             f"The Redis at {place} does not answer ({_reason(error)}): "
             "start it or correct REDIS_URL; leave REDIS_URL out to use the embedded one"
         ) from None
+    except ValueError:
+        raise RedisUnavailableError(
+            f"REDIS_URL does not name a Redis ({place}): write redis://:password@host:6379/0, or leave it out"
+        ) from None
     finally:
-        client.close()
+        if client is not None:
+            client.close()
 
 
 def _reason(error: Exception) -> str:
     """The kind of failure in words. Not the error's own text, which may quote the URL."""
-    cause = error.__cause__ or error.__context__ or error
+    cause: BaseException = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return "nothing within 3 s" if "Timeout" in type(error).__name__ else type(error).__name__
@@ -146,6 +154,11 @@ def _reason(error: Exception) -> str:
 
 def _place(redis_url: str) -> str:
     """Where a URL points, without user and password."""
+    if redisurl.is_cluster(redis_url):
+        try:
+            return redisurl.place(redis_url)
+        except ValueError as error:
+            return str(error)
     try:
         parts = urlsplit(redis_url)
         if "@" in parts.path:

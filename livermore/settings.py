@@ -10,7 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
-from livermore import embedded, redaction
+from livermore import embedded, redaction, redisurl
 from livermore.configuration import unsafe_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -197,6 +197,16 @@ CHANNEL_LAYERS = {
     }
 }
 
+if redisurl.is_cluster(REDIS_URL):
+    from livermore.cluster import any_node
+
+    DJANGO_REDIS_CONNECTION_FACTORY = "livermore.cluster.CacheConnections"
+    # The other layer moves messages between keys of several slots in one call, which a cluster refuses.
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [any_node(REDIS_URL)], "prefix": "livermore"},
+    }
+
 # The first looks whether somebody is locked out; it logs nobody in.
 AUTHENTICATION_BACKENDS = [*(["axes.backends.AxesStandaloneBackend"] if PAGES else []), "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 8
@@ -315,8 +325,8 @@ UNFOLD = {
     },
 }
 
-_passwords = [urlsplit(url).password for url in (REDIS_URL, env.str("DATABASE_URL", ""))]
-redaction.remember(SECRET_KEY, *SECRET_KEY_FALLBACKS, *FIELD_KEYS, METRICS_TOKEN, *(unquote(word) for word in _passwords if word))
+_passwords = [redisurl.password(REDIS_URL), unquote(urlsplit(env.str("DATABASE_URL", "")).password or "")]
+redaction.remember(SECRET_KEY, *SECRET_KEY_FALLBACKS, *FIELD_KEYS, METRICS_TOKEN, *filter(None, _passwords))
 # daphne calls logging.basicConfig(): without a root logger of our own it would decide the format.
 LOGGING = {
     "version": 1,

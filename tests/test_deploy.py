@@ -203,7 +203,7 @@ def test_the_cache_of_compose_asks_for_its_password(tmp_path: Path) -> None:
     arguments = [re.sub(r"^\$\{VALKEY_PASSWORD.*", secret, word) for word in SERVICES["cache"]["command"][1:]]
     path = tmp_path / "s"
     process = subprocess.Popen(
-        [valkey._program(), *arguments, "--port", "0", "--unixsocket", str(path)], stdout=subprocess.DEVNULL, cwd=tmp_path
+        [valkey.program(), *arguments, "--port", "0", "--unixsocket", str(path)], stdout=subprocess.DEVNULL, cwd=tmp_path
     )
     try:
         until(path.exists)

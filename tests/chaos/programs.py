@@ -162,7 +162,7 @@ class Redis(Server):
         self.password = password
         options = {"port": port, "bind": "127.0.0.1", "requirepass": password, "save": "", "appendonly": "no", "dir": directory}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        super().__init__("redis", [valkey._program(), *words], directory, port)
+        super().__init__("redis", [valkey.program(), *words], directory, port)
 
     def url(self, port: int | None = None) -> str:
         """Through the proxy on that port, or straight."""

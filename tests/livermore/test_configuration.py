@@ -29,6 +29,9 @@ DEMO: Mapping[str, Any] = {**SAFE, "demo": True, "allowed_hosts": ["localhost", 
 WEAK = "SECRET_KEY is weak: use at least 40 random characters"
 BAD_KEY = "FIELD_KEYS holds a key that is not 32 url-safe base64 bytes; `python -m livermore.configure` makes a proper one"
 ANY_HOST = "ALLOWED_HOSTS may not hold '*': any site could then open our sockets; name the hosts"
+SCHEMES = "REDIS_URL must start with redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://"
+NO_CLUSTER = "REDIS_URL does not name a cluster"
+CLUSTER = "write redis+cluster://:password@node1:6379,node2:6379"
 NO_PASSWORD = "REDIS_URL names another machine without a password: anyone there could publish alerts; add one"
 
 
@@ -60,12 +63,12 @@ NO_PASSWORD = "REDIS_URL names another machine without a password: anyone there 
             "METRICS_TOKEN can be guessed: use at least 32 random characters, or leave it out",
         ),
         (SAFE, {"debug": True}, "DEBUG is on outside the demo: set DEBUG=false"),
-        (SAFE, {"redis_url": "http://localhost:6379"}, "REDIS_URL must start with redis://, rediss:// or unix://, not 'http'"),
-        (
-            SAFE,
-            {"redis_url": "redis.example.org:6379"},
-            "REDIS_URL must start with redis://, rediss:// or unix://, not 'redis.example.org'",
-        ),
+        (SAFE, {"redis_url": "http://localhost:6379"}, f"{SCHEMES}, not 'http'"),
+        (SAFE, {"redis_url": "redis.example.org:6379"}, f"{SCHEMES}, not 'redis.example.org'"),
+        (SAFE, {"redis_url": "redis+cluster://10.0.0.7:6379,localhost:6379"}, NO_PASSWORD),
+        (SAFE, {"redis_url": "redis+cluster://:secret@"}, f"{NO_CLUSTER} (a node's host is missing or malformed): {CLUSTER}"),
+        (SAFE, {"redis_url": "redis+cluster://:secret@a:port,b"}, f"{NO_CLUSTER} (a node's host or port is malformed): {CLUSTER}"),
+        (SAFE, {"redis_url": "redis+cluster://:p/ss@a"}, f"{NO_CLUSTER} (its password holds a character to write as %xx): {CLUSTER}"),
         (SAFE, {"redis_url": "redis://redis.example.org:6379/0"}, NO_PASSWORD),
         (SAFE, {"redis_url": "rediss://user@10.0.0.7:6379/0"}, NO_PASSWORD),
         (

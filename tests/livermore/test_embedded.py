@@ -212,7 +212,7 @@ def test_a_new_enough_server_of_the_machine_goes_before_the_wheel(tmp_path: Path
     for version, expected in (("6.2.14", str(binary)), ("6.0.16", valkey._wheel_program()), ("", valkey._wheel_program())):
         binary.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'\n")
         binary.chmod(0o755)
-        assert valkey._program() == expected
+        assert valkey.program() == expected
 
 
 def test_a_machine_without_any_server_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
