@@ -58,6 +58,7 @@ class ExchangeSequence(models.Model):
     exchange = models.OneToOneField(Exchange, primary_key=True, on_delete=models.CASCADE, related_name="sequence")
     last_number = models.BigIntegerField(default=0)
     fence = models.BigIntegerField(default=0, help_text="Rises when a connector takes over; an older one can no longer commit.")
+    fences = models.JSONField(default=dict, help_text="Shard, 1/1 for the whole -> the fence of the connector that may commit for it.")
     past_epochs = models.JSONField(default=list, help_text="Of streams before this one: a page that has one may still resume.")
     epoch = models.CharField(max_length=32, blank=True, help_text="Of the Redis stream; changes when it is rebuilt.")
 

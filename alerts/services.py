@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Exists, F, Max, OuterRef
+from django.db.models import Exists, Max, OuterRef
 
 from alerts.evaluation import Draft
 from alerts.models import Alert, AlertRule, ExchangeSequence
@@ -17,6 +17,7 @@ from alerts.receipts import Connector, record
 from alerts.rules import Rule, uid
 from exchanges.events import BASE_TIMEFRAME
 from exchanges.models import UserExchange
+from exchanges.shards import WHOLE, Shard
 from market_data.models import Checkpoint
 from symbols.models import Position, UserSymbol
 from symbols.tiers import SHARED, Place
@@ -69,13 +70,20 @@ def rules_load() -> list[Rule]:
     ]
 
 
-def sequence_take_over(*, exchange_id: str) -> tuple[int, str]:
-    """Fence off every older connector of the exchange. Returns (fence, epoch of the stream)."""
+def sequence_take_over(*, exchange_id: str, shard: Shard = WHOLE) -> tuple[int, str]:
+    """Fence off every older connector of the shard, and all of any other division. Returns (fence, epoch of the stream)."""
     with transaction.atomic():
         ExchangeSequence.objects.get_or_create(exchange_id=exchange_id, defaults={"epoch": uuid.uuid4().hex})
-        ExchangeSequence.objects.filter(pk=exchange_id).update(fence=F("fence") + 1)
-        row = ExchangeSequence.objects.get(pk=exchange_id)
+        row = ExchangeSequence.objects.select_for_update().get(pk=exchange_id)
+        row.fence += 1
+        row.fences = {name: fence for name, fence in row.fences.items() if Shard.parse(name).of == shard.of} | {str(shard): row.fence}
+        row.save(update_fields=["fence", "fences"])
         return row.fence, row.epoch
+
+
+def sequence_epoch(*, exchange_id: str) -> str:
+    """The epoch of the stream, as the connector that built it last has stored it."""
+    return ExchangeSequence.objects.values_list("epoch", flat=True).get(pk=exchange_id)
 
 
 def sequence_new_epoch(*, exchange_id: str) -> str:
@@ -97,6 +105,7 @@ def closes_commit(
     drafts: Sequence[Draft],
     naming: dict[str, Naming],
     revised: Sequence[tuple[str, int]] = (),
+    shard: Shard = WHOLE,
 ) -> list[Alert]:
     """Store the alerts of a batch of closed candles and move the checkpoints, together or not at all.
 
@@ -105,7 +114,7 @@ def closes_commit(
     connector has taken over.
     """
     sequence = ExchangeSequence.objects.select_for_update().get(pk=exchange_id)
-    if sequence.fence != fence:
+    if sequence.fences.get(str(shard)) != fence:
         raise Fenced(f"{exchange_id}: another connector has taken over")
     Checkpoint.objects.bulk_create(
         [Checkpoint(exchange_id=exchange_id, **checkpoint._asdict()) for checkpoint in checkpoints],
@@ -114,7 +123,7 @@ def closes_commit(
         update_fields=["open_time", "indicator", "memory"],
         batch_size=500,
     )
-    alerts = _store(sequence, drafts, naming) if drafts else []
+    alerts = _store(sequence, drafts, naming, fence) if drafts else []
     for symbol, candle_time in revised:  # also of the alerts that the same batch has raised
         raised = Alert.objects.filter(exchange_id=exchange_id, symbol=symbol, timeframe=BASE_TIMEFRAME, candle_time=candle_time)
         raised.update(revised=True)
@@ -123,12 +132,12 @@ def closes_commit(
     return alerts
 
 
-def _store(sequence: ExchangeSequence, drafts: Sequence[Draft], naming: dict[str, Naming]) -> list[Alert]:
+def _store(sequence: ExchangeSequence, drafts: Sequence[Draft], naming: dict[str, Naming], fence: int) -> list[Alert]:
     uids = {_uid(sequence.exchange_id, draft): draft for draft in drafts}
     for known in Alert.objects.filter(uid__in=list(uids)).values_list("uid", flat=True):
         del uids[known]
     at = now_ms()
-    connector: Connector = {"host": socket.gethostname(), "pid": os.getpid(), "fence": sequence.fence}
+    connector: Connector = {"host": socket.gethostname(), "pid": os.getpid(), "fence": fence}
     alerts = [
         _alert(sequence.exchange_id, sequence.last_number + place, key, draft, naming[draft.advance.series.symbol], at, connector)
         for place, (key, draft) in enumerate(uids.items(), 1)
@@ -225,9 +234,10 @@ def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
     Alert.objects.bulk_update(list(alerts), ["committed_at", "published_at", "elsewhere"], batch_size=200)
 
 
-def alerts_newest(*, exchange_id: str, most: int) -> list[Alert]:
-    """The newest published ones, oldest first, for rebuilding the stream."""
-    newest = Alert.objects.filter(exchange_id=exchange_id, published_at__isnull=False).defer("record").order_by("-number")[:most]
+def alerts_newest(*, exchange_id: str, most: int, published: bool = True) -> list[Alert]:
+    """The newest ones, oldest first, for rebuilding the stream; ``published``: only those that are out."""
+    rows = Alert.objects.filter(exchange_id=exchange_id)
+    newest = (rows.filter(published_at__isnull=False) if published else rows).defer("record").order_by("-number")[:most]
     return list(reversed(newest))
 
 

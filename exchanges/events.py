@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 TIMEFRAMES: dict[str, int] = {"5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
 BASE_TIMEFRAME = "5m"
@@ -218,6 +219,10 @@ class RestRefusal(Struct, frozen=True):
     clock: bool = False
 
 
+HEAVIEST = 20
+"""Weight of the heaviest single request there is (Binance's exchangeInfo): a burst below it could never pay for one."""
+
+
 class Limits(Struct, frozen=True):
     """What the exchange allows, as published; the engine keeps a margin below it. Rows of the admin override these by name."""
 
@@ -230,3 +235,12 @@ class Limits(Struct, frozen=True):
     """How much weight may be spent at once."""
     max_connection_age: int = 0
     """Seconds after which the exchange cuts a connection; 0 where it has no such rule."""
+
+    def shared(self, among: int) -> "Limits":
+        """What each of so many processes may use of what the exchange counts by address: it sees one where there are several."""
+        return replace(
+            self,
+            connects_per_5min=max(1, self.connects_per_5min // among),
+            rest_weight_per_minute=max(1, self.rest_weight_per_minute // among),
+            rest_burst=max(min(self.rest_burst, HEAVIEST), self.rest_burst // among),
+        )

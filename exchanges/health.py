@@ -9,6 +9,7 @@ from django.db.models import Max, Q
 from exchanges import status
 from exchanges.models import STATES, Exchange, ExchangeEvent
 from exchanges.services import exchange_statuses
+from exchanges.shards import Shard
 from exchanges.uptime import Span, uptime
 from livermore import bus, keys
 
@@ -38,10 +39,24 @@ def _leases(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Who holds each exchange, where somebody does: never the token, which is what gives it up."""
     try:
         held = bus.sync().mget([keys.exchange_lease(name) for name in names]) if names else []
+        found = {name: json.loads(value) for name, value in zip(names, held, strict=True) if value is not None}
+        return {name: _holder(name, one) for name, one in found.items()}
     except bus.FAILURES:
         return {}
-    found = {name: json.loads(value) for name, value in zip(names, held, strict=True) if value is not None}
-    return {name: {field: one.get(field) for field in ("host", "pid", "since")} for name, one in found.items()}
+
+
+def _holder(name: str, lease: dict[str, Any]) -> dict[str, Any]:
+    """``host``, ``pid``, ``since``; of an exchange in shards, the hosts and the oldest of them."""
+    if "shards" not in lease:
+        return {field: lease.get(field) for field in ("host", "pid", "since")}
+    shards = Shard(1, int(lease["shards"])).all
+    held = [json.loads(value) for value in bus.sync().mget([keys.shard_lease(name, str(shard)) for shard in shards]) if value is not None]
+    hosts = " · ".join(f"{one['host']} ({one['pid']})" for one in held)
+    return {
+        "host": f"{len(held)} of {len(shards)} shards: {hosts}",
+        "pid": None,
+        "since": min((one["since"] for one in held), default=None),
+    }
 
 
 def _spans(names: Sequence[str], start: int) -> dict[str, list[tuple[str, Span]]]:

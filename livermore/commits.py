@@ -18,6 +18,7 @@ from alerts.models import Alert
 from alerts.publishing import Publisher
 from alerts.services import CheckpointDraft, Naming
 from exchanges.pacing import Backoff
+from exchanges.shards import WHOLE, Shard
 from livermore.bus import FAILURES
 from livermore.db import db
 from market_data import store
@@ -74,13 +75,14 @@ class Committer:
         exchange_id: str,
         redis: Redis,
         fence: int,
+        shard: Shard = WHOLE,
         publisher: Publisher,
         evaluator: Evaluator,
         naming: dict[str, Naming],
         on_redis_lost: Callable[[], None],
         on_trouble: Callable[[str], None],
     ) -> None:
-        self.exchange_id, self.fence = exchange_id, fence
+        self.exchange_id, self.fence, self.shard = exchange_id, fence, shard
         self.publisher, self.evaluator, self.naming = publisher, evaluator, naming
         self._redis = redis
         self._on_redis_lost, self._on_trouble = on_redis_lost, on_trouble
@@ -136,6 +138,7 @@ class Committer:
                     drafts=batch.drafts,
                     revised=batch.revised,
                     naming=self.naming,
+                    shard=self.shard,
                 )
             except DatabaseError as error:
                 log.warning("%s: the database did not take a batch, trying again: %s", self.exchange_id, error)

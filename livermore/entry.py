@@ -17,6 +17,7 @@ from django.db import DatabaseError
 from alerts import snapshot
 from exchanges import control, status
 from exchanges.models import Exchange, KeyState
+from exchanges.shards import WHOLE, Shard
 from exchanges.status import Status
 from livermore import embedded
 from livermore.bus import FAILURES
@@ -52,10 +53,12 @@ def revive_redis() -> None:
         log.warning("%s", error)
 
 
-def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO, user: str = "", record: Record | None = None) -> None:
+def run_exchanges(
+    names: Sequence[str], autostart: Sequence[str], *, out: TextIO, user: str = "", record: Record | None = None, shard: Shard = WHOLE
+) -> None:
     """Host exchanges until Ctrl-C or SIGTERM, for the system user named, if any (AUTH-01). Needs no browser.
 
-    ``record``: begins a recording of what an exchange sends, at each of its starts.
+    ``record``: begins a recording of what an exchange sends, at each of its starts. ``shard``: only that part of the symbols of each.
     Raises CommandError for an unknown exchange or user, an unreachable Redis or database.
     """
     system_user = find_system_user(user) if user else None
@@ -65,11 +68,12 @@ def run_exchanges(names: Sequence[str], autostart: Sequence[str], *, out: TextIO
     with redis_ready():
         if system_user is not None:
             out.write(said_of(system_user, exchanges))
-        out.write(f"Hosting {', '.join(exchange.pk for exchange in exchanges)}. Ctrl-C ends it.")
+        part = "" if shard.whole else f", of each shard {shard}" if len(exchanges) > 1 else f", shard {shard}"
+        out.write(f"Hosting {', '.join(exchange.pk for exchange in exchanges)}{part}. Ctrl-C ends it.")
         if not autostart:
             out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
         show = progress_bar(sys.stderr) if sys.stderr.isatty() else progress_lines(out)
-        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record))
+        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record, shard))
         out.write("Stopped.")
 
 
@@ -130,8 +134,8 @@ def said_of(user: User, exchanges: Sequence[Exchange]) -> str:
     return f"For {user.username}: {added} added symbols, {held} positions from ${minimum:g} up, {keys} keys."
 
 
-async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None) -> None:
-    await _run(host(exchanges, autostart, show, revive_redis, record))
+async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None, shard: Shard) -> None:
+    await _run(host(exchanges, autostart, show, revive_redis, record, shard))
 
 
 async def _run(running: Coroutine[Any, Any, None]) -> None:

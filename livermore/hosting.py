@@ -14,17 +14,19 @@ from alerts.services import Fenced
 from exchanges import control
 from exchanges.control import Answer, Command
 from exchanges.journal import Journal
-from exchanges.lease import Lease
-from exchanges.models import Exchange
+from exchanges.lease import lease_of
+from exchanges.models import STATES, Exchange
 from exchanges.pacing import Backoff
 from exchanges.recorder import Recorder
 from exchanges.rest import RestClient, RestError
-from exchanges.status import HEARTBEAT, Status, publish_lifecycle
-from livermore import bus, positions
+from exchanges.shards import WHOLE, Shard
+from exchanges.status import HEARTBEAT, Status, publish_lifecycle, unwatch
+from livermore import bus, keys, positions
 from livermore.bus import FAILURES
 from livermore.crossing import Crossing
 from livermore.db import db
 from livermore.runtime import Connector
+from livermore.witness import Witness
 from symbols.services import symbols_update
 
 log = logging.getLogger(__name__)
@@ -49,17 +51,29 @@ class Host:
     """One hosted exchange. It holds the lease, answers commands, and keeps the connector going once it is started."""
 
     def __init__(
-        self, exchange: Exchange, redis: Redis, *, autostart: bool, show: Show, revive: Revive, record: Record | None = None
+        self,
+        exchange: Exchange,
+        redis: Redis,
+        *,
+        autostart: bool,
+        show: Show,
+        revive: Revive,
+        record: Record | None = None,
+        shard: Shard = WHOLE,
     ) -> None:
-        self.exchange = exchange
+        self.exchange, self.shard = exchange, shard
         self.id = exchange.pk
-        self.status = Status(exchange.pk)
+        self.name = self.id if shard.whole else f"{self.id} {shard}"
+        self.status = Status(exchange.pk, shard)
         self.connector: Connector | None = None
         self._autostart, self._show, self._revive, self._redis = autostart, show, revive, redis
         self._to_start = False
         self._record = record
-        self._lease = Lease(redis, exchange.pk)
+        self._lease = lease_of(redis, exchange.pk, shard)
+        self._witness = Witness(redis, lambda number: keys.exchange_witness(exchange.pk, str(shard), number))
         self._journal = Journal(exchange.pk)
+        self._spoke = False
+        self._alone: dict[Shard, int] = {}
         self._holds = False
         self._told_standby = False
         self._runner: asyncio.Task[None] | None = None
@@ -71,19 +85,20 @@ class Host:
         writer = asyncio.create_task(self._journal.run(), name=f"{self.id} journal")
         try:
             while True:
-                if self._holds:
+                if self._holds and self.status.speaks:
                     self._journal.beat()
                 try:
                     await self._check_lease()
                     away = False
                     if self._holds and (beat := beat - LEASE_CHECK) <= 0:
                         await self.status.write(self._redis)
-                        beat = HEARTBEAT if self.connector is None else LEASE_CHECK
+                        await self._speak_for_all()
+                        beat = HEARTBEAT if self.connector is None and self.shard.whole else LEASE_CHECK
                     if self._holds and self._to_start:
                         await self._start_when_there_is_a_database()
                 except FAILURES as error:
                     if not away:
-                        log.warning("%s: Redis cannot be reached: %s", self.id, error)
+                        log.warning("%s: Redis cannot be reached: %s", self.name, error)
                     beat, away = 0.0, True
                     if self.connector is not None:
                         self.connector.redis_lost()
@@ -97,25 +112,50 @@ class Host:
     async def _check_lease(self) -> None:
         if self._holds:
             if await self._lease.renew():
+                if await self._witness.lost() and self.connector is not None:
+                    log.warning("%s: a node of Redis came back without its memory", self.name)
+                    self.connector.redis_lost()
                 return
             if await self._lease.acquire():
                 if self.connector is not None:
                     self.connector.redis_lost()
                 return
             self._holds = False  # first of all: from here on the other one answers and has the status
-            log.warning("%s: %s has taken over", self.id, await self._lease.holder() or "another process")
+            log.warning("%s: %s has taken over", self.name, await self._lease.holder() or "another process")
             await self._stop()
             return
         if await self._lease.acquire():
             self._holds, self._told_standby = True, False
-            log.info("%s: hosted here, %s", self.id, "starting" if self._autostart else "idle until told to start")
+            log.info("%s: hosted here, %s", self.name, "starting" if self._autostart else "idle until told to start")
             self._journal.begin()
             self._to_start = self._autostart
             if not self._autostart:
-                self._journal.note("idle", f"hosted by process {os.getpid()} on {socket.gethostname()}")
+                self._note("idle", f"hosted by process {os.getpid()} on {socket.gethostname()}")
         elif not self._told_standby:
             self._told_standby = True
-            log.warning("%s: %s runs it; waiting as its standby", self.id, await self._lease.holder() or "another process")
+            log.warning("%s: %s runs it; waiting as its standby", self.name, await self._lease.holder() or "another process")
+
+    def _note(self, event: str, reason: str = "") -> None:
+        """Keep what happens for the record. What the exchange as a whole is, of several shards one says for all."""
+        if self.shard.whole:
+            self._journal.note(event, reason)
+        elif event not in STATES:
+            self._journal.note(event, f"shard {self.shard}: {reason}" if reason else f"shard {self.shard}")
+
+    async def _speak_for_all(self) -> None:
+        """Of an exchange in shards: note what they are together, and say of those without a process that nobody watches their symbols."""
+        if self.shard.whole:
+            return
+        if self.status.speaks:
+            if not self._spoke:
+                self._journal.begin()
+            self._journal.note(self.status.together["state"], self.status.together["error"])
+        self._spoke = self.status.speaks
+        self._alone = {shard: self._alone.get(shard, 0) + 1 for shard in self.status.alone}
+        for shard, looks in self._alone.items():
+            # At the second look: a standby that was there has taken over by then, and speaks for its symbols itself.
+            if looks == 2 and await unwatch(self._redis, self.id, shard):
+                log.warning("%s: no process runs shard %s", self.name, shard)
 
     async def _start_when_there_is_a_database(self) -> None:
         async with self._lock:
@@ -125,19 +165,20 @@ class Host:
                 self._to_start = False
             except DatabaseError as error:
                 if not self.status.error:
-                    log.warning("%s: it starts when the database answers: %s", self.id, error)
+                    log.warning("%s: it starts when the database answers: %s", self.name, error)
                 self.status.set_error(f"it starts when the database answers: {error}")
 
     async def handle(self, command: Command) -> Answer | None:
         """Carry a command out. None when another process holds this exchange: it will answer."""
         if not self._holds:
             return None
-        log.info("%s: %s, asked by %s", self.id, command.action, command.by or "somebody")
+        log.info("%s: %s, asked by %s", self.name, command.action, command.by or "somebody")
         async with self._lock:
             try:
-                return await self._carry_out(command)
+                answer = await self._carry_out(command)
             except DatabaseError as error:
-                return Answer(False, f"the database did not answer: {error}")
+                answer = Answer(False, f"the database did not answer: {error}")
+            return answer if self.shard.whole else answer._replace(shard=str(self.shard))
 
     async def _carry_out(self, command: Command) -> Answer:
         match command.action:
@@ -189,6 +230,8 @@ class Host:
             exchange = self.exchange
             async with RestClient(exchange.protocol, exchange.rest_url, exchange.effective_limits, reach=exchange.reach) as rest:
                 if command.action == "positions":
+                    if not self.shard.first:
+                        return Answer(True, "read by the first shard")
                     return Answer(True, await positions.sync(self.exchange, rest, user_id=command.user_id))
                 members = await db(symbols_update)(exchange=self.exchange, infos=await rest.symbols(attempts=1))
                 return Answer(True, f"{len(members)} symbols chosen; it will follow them at its next start")
@@ -202,11 +245,18 @@ class Host:
         return connector
 
     async def _connector(self) -> Connector:
-        fence, epoch = await db(services.sequence_take_over)(exchange_id=self.id)
+        fence, epoch = await db(services.sequence_take_over)(exchange_id=self.id, shard=self.shard)
         self.status.set_state("offline")
-        self._journal.note("offline", "starting")
+        self._note("offline", "starting")
         self.connector = Connector(
-            self.exchange, self._redis, self.status, fence=fence, epoch=epoch, note=self._journal.note, recorder=self._recorder()
+            self.exchange,
+            self._redis,
+            self.status,
+            fence=fence,
+            epoch=epoch,
+            shard=self.shard,
+            note=self._note,
+            recorder=self._recorder(),
         )
         return self.connector
 
@@ -217,9 +267,9 @@ class Host:
         try:
             recorder = self._record(self.exchange)
         except OSError as error:
-            log.error("%s: it is not recorded: %s", self.id, error)
+            log.error("%s: it is not recorded: %s", self.name, error)
             return None
-        log.info("%s: recording into %s", self.id, recorder.path)
+        log.info("%s: recording into %s", self.name, recorder.path)
         return recorder
 
     async def _keep_running(self, connector: Connector) -> None:
@@ -231,18 +281,18 @@ class Host:
                 await connector.run()
             except Exception as error:
                 if (fenced := _found(error, Fenced)) is not None:
-                    log.warning("%s: %s; stepping back", self.id, fenced)
+                    log.warning("%s: %s; stepping back", self.name, fenced)
                     self._holds, self.connector = False, None
                     self.status.set_state("idle")
                     return
                 if (away := _found(error, DatabaseError)) is not None:
                     backoff = waits
-                    log.warning("%s: the connector starts again when the database answers: %s", self.id, away)
+                    log.warning("%s: the connector starts again when the database answers: %s", self.name, away)
                     self.status.set_error(f"the connector starts again when the database answers: {away}")
                 else:
-                    log.exception("%s: the connector fell over; it starts again", self.id)
+                    log.exception("%s: the connector fell over; it starts again", self.name)
                     self.status.set_error("the connector fell over; it starts again (the log says why)")
-            self._journal.note("offline", self.status.error)
+            self._note("offline", self.status.error)
             await asyncio.sleep(backoff.next(1.0))
             connector = await self._next_connector(waits)
 
@@ -269,27 +319,27 @@ class Host:
         status.error, status.error_at, status.counters, status.figures = "", None, {}, {}
         if not self._holds:
             return
-        self._journal.note("idle", "stopped")
+        self._note("idle", "stopped")
         try:
             async with asyncio.timeout(2.0):
                 await status.clear(self._redis)
                 await status.write(self._redis)
-                await publish_lifecycle(self._redis, self.id, "exchange:disconnected", "stopped")
+                await publish_lifecycle(self._redis, self.id, status.said("exchange:disconnected"), "stopped")
         except FAILURES as error:
-            log.warning("%s: could not say that it stopped: %s", self.id, error)
+            log.warning("%s: could not say that it stopped: %s", self.name, error)
 
     async def _leave(self) -> None:
         await self._stop()
         if not self._holds:
             return
-        self._journal.note("offline", "its process ended")
+        self._note("offline", "its process ended")
         try:
             async with asyncio.timeout(1.0):
                 await self.status.clear(self._redis)
-                await publish_lifecycle(self._redis, self.id, "exchange:offline", "its process ended")
+                await publish_lifecycle(self._redis, self.id, self.status.said("exchange:offline"), "its process ended")
                 await self._lease.release()
         except FAILURES as error:
-            log.warning("%s: could not give the lease up: %s", self.id, error)
+            log.warning("%s: could not give the lease up: %s", self.name, error)
 
 
 def _found(error: BaseException, kind: type[Exception]) -> BaseException | None:
@@ -305,11 +355,15 @@ async def host(
     show: Show = lambda status: None,
     revive: Revive = lambda: None,
     record: Record | None = None,
+    shard: Shard = WHOLE,
 ) -> None:
-    """Host these exchanges until cancelled; those in ``autostart`` start at once. ``record``: each start of one is recorded."""
+    """Host these exchanges, or a shard of each, until cancelled; those in ``autostart`` start at once.
+
+    ``record``: each start of one is recorded.
+    """
     redis = bus.connect()
     hosts = {
-        exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive, record=record)
+        exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive, record=record, shard=shard)
         for exchange in exchanges
     }
 

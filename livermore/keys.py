@@ -36,6 +36,18 @@ def user_readings(user_id: int | str, exchange_id: str, symbol: str, timeframe: 
     return f"userreadings:{user_id}:{exchange_id}:{symbol}:{timeframe}"
 
 
+def symbol_of(name: str) -> str:
+    """The symbol in the name of a series: any of the six above. Raises ValueError for any other key."""
+    match name.split(":"):
+        case ["candles" | "readings", _, *symbol, _] if symbol:
+            return ":".join(symbol)
+        case ["indicator", _, *symbol, _, _] | ["usercandles" | "userreadings", _, _, *symbol, _] if symbol:
+            return ":".join(symbol)
+        case ["userindicator", _, _, *symbol, _, _] if symbol:
+            return ":".join(symbol)
+    raise ValueError(f"not the key of a series: {name!r}")
+
+
 def ticker(exchange_id: str, symbol: str) -> str:
     """String with a TTL of 60 s: the last price."""
     return f"ticker:{exchange_id}:{symbol}"
@@ -51,6 +63,11 @@ def alert_epoch(exchange_id: str) -> str:
     return f"epoch:alerts:{exchange_id}"
 
 
+def alert_rebuild(exchange_id: str) -> str:
+    """String: who rebuilds the stream, where several processes could."""
+    return f"exchange:rebuild:{exchange_id}"
+
+
 def exchange_status(exchange_id: str) -> str:
     """Hash with a TTL of 45 s (EXC-04). No key means that no process hosts the exchange."""
     return f"exchange:status:{exchange_id}"
@@ -62,8 +79,23 @@ def exchange_states(exchange_id: str) -> str:
 
 
 def exchange_lease(exchange_id: str) -> str:
-    """String: who may run the connector of this exchange."""
+    """String: who may run the connector of this exchange, or into how many shards it is divided."""
     return f"exchange:lease:{exchange_id}"
+
+
+def shard_lease(exchange_id: str, shard: str) -> str:
+    """String: who may run this shard of an exchange, ``2/4``."""
+    return f"exchange:lease:{exchange_id}:{shard}"
+
+
+def shard_status(exchange_id: str, shard: str) -> str:
+    """Hash with a TTL of 45 s: as ``exchange_status``, of one shard."""
+    return f"exchange:status:{exchange_id}:{shard}"
+
+
+def exchange_witness(exchange_id: str, shard: str, number: int) -> str:
+    """String: is there for as long as its node has not lost its memory. One for each node of a cluster."""
+    return f"exchange:witness:{exchange_id}:{shard}:{number}"
 
 
 def delivery_beat() -> str:

@@ -17,6 +17,7 @@ from exchanges.models import Exchange
 from exchanges.recorder import Recorder
 from exchanges.recording import Followed
 from exchanges.rest import BACKGROUND, RestClient, RestError
+from exchanges.shards import WHOLE, Shard
 from exchanges.status import now_ms
 from livermore.commits import Committer, Relocation
 from livermore.db import db
@@ -49,7 +50,8 @@ class Pool:
     """``watched`` by symbol. A change reaches the running connection without a reconnect.
 
     ``on_history`` takes what a warm-up brought, ``on_leave`` a symbol that nobody follows any more; ``on_change`` is told that the pool is
-    another one. ``pause`` waits some seconds of the exchange's life; ``recorder`` takes down whom it follows.
+    another one. ``pause`` waits some seconds of the exchange's life; ``recorder`` takes down whom it follows. Of what the exchange lists,
+    only the symbols of ``shard`` are followed.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Pool:
         on_change: Callable[[], None],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         recorder: Recorder | None = None,
+        shard: Shard = WHOLE,
     ) -> None:
-        self.exchange = exchange
+        self.exchange, self.shard = exchange, shard
         self.watched: dict[str, Watched] = {}
         self.failures = 0
         self._rest, self._engine, self._committer = rest, engine, committer
@@ -100,6 +103,7 @@ class Pool:
         return await self._rest.candles(symbol, timeframe, start, end, BACKGROUND)
 
     async def _follow(self, members: list[Member], rules: list[Rule] | None = None) -> str:
+        members = [member for member in members if self.shard.holds(member.row.symbol)]
         async with self._following:
             past = await self._remembered([member.row.symbol for member in members if member.row.symbol not in self.watched])
             return self.follow(members, self._committer.evaluator.rules if rules is None else rules, past)

@@ -68,7 +68,7 @@ class Refill:
 
     async def sweep(self) -> None:
         """Remove what stands where nobody keeps it any more."""
-        if gone := await store.sweep(self._redis, self._exchange_id, self._committer.keepers):
+        if gone := await store.sweep(self._redis, self._exchange_id, self._committer.keepers, self._pool.shard.holds):
             log.info("%s: removed %d keys that nobody follows any more", self._exchange_id, gone)
 
     async def fill(self, watched: Watched, *, all_of_it: bool = False) -> None:

@@ -38,6 +38,7 @@ from exchanges.models import Exchange
 from exchanges.pacing import Backoff
 from exchanges.recorder import Recorder
 from exchanges.rest import NORMAL, URGENT, RestClient, RestError
+from exchanges.shards import WHOLE, Shard
 from exchanges.status import Status
 from livermore import positions
 from livermore.commits import Committer, HistoryWrite
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 TICKER_INTERVAL = 0.25
 """Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
+TAKE_UP_INTERVAL = 1.5
 FAR = 2 * STEP
 """Exchange time (ms) by which one frame alone does not move the clock, ahead or back."""
 STEPS_BELIEVED = 5
@@ -90,10 +92,11 @@ class Connector:
         *,
         fence: int,
         epoch: str,
+        shard: Shard = WHOLE,
         note: Note = lambda event, reason: None,
         recorder: Recorder | None = None,
     ) -> None:
-        self.exchange, self.status = exchange, status
+        self.exchange, self.status, self.shard = exchange, status, shard
         self.clock = 0
         self.counters: Counter[str] = Counter()
         self.first_word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -119,7 +122,8 @@ class Connector:
             exchange_id=exchange.pk,
             redis=redis,
             fence=fence,
-            publisher=Publisher(redis, exchange.pk, epoch),
+            shard=shard,
+            publisher=Publisher(redis, exchange.pk, epoch, divided=not shard.whole),
             evaluator=self._evaluator,
             naming={},
             on_redis_lost=self.redis_lost,
@@ -137,13 +141,14 @@ class Connector:
             on_change=self._on_pool_change,
             pause=self._pause,
             recorder=recorder,
+            shard=shard,
         )
         self._refill = Refill(redis, pool=self._pool, committer=self._committer, spawn=self._spawn, announce=self._announce_all)
         self.watched = self._pool.watched
 
     def _outside(self, emit: Emit) -> tuple[RestClient, Engine]:
         """What reaches the exchange."""
-        exchange, limits = self.exchange, self.exchange.effective_limits
+        exchange, limits = self.exchange, self.exchange.effective_limits.shared(self.shard.of)
         rest = RestClient(self._adapter, exchange.rest_url, limits, reach=exchange.reach, recorder=self._recorder)
         engine = Engine(
             self._adapter,
@@ -183,6 +188,8 @@ class Connector:
             tasks.create_task(self._check_forever(), name="check")
             tasks.create_task(self._put_tickers_out(), name="tickers")
             tasks.create_task(self._pool.reload_forever(), name="pool")
+            if not self.shard.whole:
+                tasks.create_task(self._take_up_forever(), name="take up")
 
     async def _reach(self) -> list[SymbolInfo]:
         """The exchange's clock and symbols, asked for until it answers."""
@@ -219,6 +226,8 @@ class Connector:
 
     async def _follow_market_caps(self) -> None:
         """At the start and when a day has closed; one connector asks for all."""
+        if not self.shard.first:
+            return
         try:
             if said := await marketcaps.refresh(simulated=self.exchange.is_sandbox):
                 log.info("%s: %s", self.exchange.pk, said)
@@ -226,14 +235,16 @@ class Connector:
             log.warning("%s: market caps could not be stored: %s", self.exchange.pk, error)
 
     async def positions(self, user_id: int | None = None) -> str:
-        """Read what users hold, with their own keys, and follow."""
+        """Read what users hold, with their own keys, and follow. Of several shards one reads for all; the others see it when they look."""
+        if not self.shard.first:
+            return await self.reload()
         said = await positions.sync(self.exchange, self._rest, user_id=user_id)
         await self.reload()
         return said
 
     async def _follow_the_positions(self) -> None:
         """At the start, and when an hour has closed; one that takes longer than an hour is not overtaken."""
-        if self._reading_positions.locked():
+        if self._reading_positions.locked() or not self.shard.first:
             return
         async with self._reading_positions:
             try:
@@ -374,7 +385,7 @@ class Connector:
     async def _tell(self, event: str, reason: str = "", **more: object) -> None:
         async def tell() -> None:
             await self.status.write(self._redis)
-            await statuses.publish_lifecycle(self._redis, self.exchange.pk, event, reason, **more)
+            await statuses.publish_lifecycle(self._redis, self.exchange.pk, self.status.said(event), reason, **more)
 
         await self._committer.try_redis(tell())
 
@@ -529,6 +540,12 @@ class Connector:
     async def _announce_all(self) -> None:
         self._states.changed_all()
         await self._tell("symbols:changed")
+
+    async def _take_up_forever(self) -> None:
+        """Look whether another shard died with alerts that it had committed and not published."""
+        while True:
+            await asyncio.sleep(TAKE_UP_INTERVAL)
+            await self._committer.try_redis(self._committer.publisher.take_up())
 
     async def _put_tickers_out(self) -> None:
         while True:

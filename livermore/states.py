@@ -4,8 +4,8 @@ import time
 
 from redis.asyncio import Redis
 
-from exchanges.status import TTL
-from livermore import bus, keys
+from exchanges.status import TTL, queue_state
+from livermore import keys
 
 _WORST_FIRST = ("gap", "stale", "warming", "halted", "offline")
 
@@ -65,20 +65,8 @@ class States:
             if gone:
                 pipe.hdel(key, *gone)
             for symbol, (state, reason, since) in changed.items():
-                pipe.hset(key, symbol, bus.encode({"state": state, "reason": reason, "since": since}))
-                pipe.publish(keys.channel_lifecycle(self._exchange_id), bus.encode(self._event(symbol, state, reason, since)))
+                queue_state(pipe, self._exchange_id, symbol, state, reason, since)
             pipe.expire(key, TTL)
             await pipe.execute()
         self._changed.difference_update(changed)
         self._gone.difference_update(gone)
-
-    def _event(self, symbol: str, state: str, reason: str, since: int) -> dict[str, object]:
-        return {
-            "type": "lifecycle",
-            "exchange_id": self._exchange_id,
-            "event": "symbol:state",
-            "at": since,
-            "reason": reason,
-            "symbol": symbol,
-            "state": state,
-        }

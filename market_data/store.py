@@ -4,7 +4,7 @@ Redis is a cache for everybody to share: what is lost there is filled in again f
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
@@ -193,16 +193,22 @@ async def _scored(redis: Redis, name: str) -> dict[bytes, float]:
     return dict(cast(list[tuple[bytes, float]], await redis.zrange(name, 0, -1, withscores=True)))
 
 
-async def sweep(redis: Redis, exchange_id: str, keepers: Mapping[str, int | None]) -> int:
+def _everybodys(symbol: str) -> bool:
+    return True
+
+
+async def sweep(redis: Redis, exchange_id: str, keepers: Mapping[str, int | None], ours: Callable[[str], bool] = _everybodys) -> int:
     """Remove every series of the exchange that stands where ``keepers`` (of all watched symbols) has none. Returns how many keys.
 
-    What left, or moved, while nobody could tell Redis would otherwise stand still there for ever and look alive.
+    What left, or moved, while nobody could tell Redis would otherwise stand still there for ever and look alive. ``ours``: whether a
+    symbol's series are the caller's to remove.
     """
     places = [(symbol, timeframe, keeper) for symbol, keeper in keepers.items() for timeframe in TIMEFRAMES]
     wanted = {name for place in places for name in keys_of(exchange_id, *place)}
     found = []
     for pattern in (*keys_of(exchange_id, "*", "*", None), *keys_of(exchange_id, "*", "*", "*")):
-        found += [name async for name in redis.scan_iter(match=pattern, count=1000) if name.decode() not in wanted]
+        names = [name async for name in redis.scan_iter(match=pattern, count=1000)]
+        found += [name for name in names if name.decode() not in wanted and ours(keys.symbol_of(name.decode()))]
     for at in range(0, len(found), _BATCH):
         async with redis.pipeline(transaction=False) as pipe:
             for name in found[at : at + _BATCH]:

@@ -38,6 +38,7 @@ def symbols_update(*, exchange: Exchange, infos: Sequence[SymbolInfo]) -> list[M
 
     A symbol the exchange no longer lists stays, as not tradable: its alerts still name it.
     """
+    _one_at_a_time(exchange)
     markets = tiers.ranked(infos)
     listed = [
         Symbol(
@@ -68,7 +69,13 @@ def symbols_update(*, exchange: Exchange, infos: Sequence[SymbolInfo]) -> list[M
 def symbols_choose(*, exchange: Exchange) -> list[Member]:
     """Choose the pool anew from what is stored, after N, a policy or what users want changed; returns it, Tier 1 first."""
     with transaction.atomic():
+        _one_at_a_time(exchange)
         return _choose(exchange)
+
+
+def _one_at_a_time(exchange: Exchange) -> None:
+    """Several shards of an exchange may come with the same at once: the second finds it done."""
+    Exchange.objects.select_for_update().filter(pk=exchange.pk).first()
 
 
 def _name_coins(exchange: Exchange) -> None:

@@ -22,6 +22,7 @@ from exchanges.models import Exchange
 from exchanges.sandbox.clock import ManualClock
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE, Venue
+from exchanges.shards import WHOLE, Shard
 from exchanges.status import Status
 from livermore import bus, keys
 from livermore.db import db
@@ -120,10 +121,14 @@ class World:
 
     async def host(self, *exchange_ids: str, record: Record | None = None) -> None:
         """Host exchanges in one process, as ``runexchange --autostart`` does, and wait until they are warm."""
-        exchanges = await db(lambda: list(Exchange.objects.filter(pk__in=exchange_ids)))()
-        task = asyncio.create_task(host(exchanges, frozenset(exchange_ids), record=record))
+        task = await self.hosting(*exchange_ids, record=record)
         self.running.update(dict.fromkeys(exchange_ids, task))
         await self.settled()
+
+    async def hosting(self, *exchange_ids: str, record: Record | None = None, shard: Shard = WHOLE) -> asyncio.Task[None]:
+        """What ``host`` starts, or a shard of it, without waiting for anything."""
+        exchanges = await db(lambda: list(Exchange.objects.filter(pk__in=exchange_ids)))()
+        return asyncio.create_task(host(exchanges, frozenset(exchange_ids), record=record, shard=shard))
 
     async def live(self, exchange_id: str) -> None:
         """Wait until the status in Redis says so."""
@@ -245,7 +250,8 @@ async def simulated(
         finally:
             await world.crash()
             await redis.aclose()
-            await get_channel_layer().close_pools()
+            layer = get_channel_layer()
+            await (layer.close_pools() if hasattr(layer, "close_pools") else layer.flush())
 
 
 def truth(sandbox: Sandbox, exchange_id: str, symbol: str, timeframe: str, start: int, end: int) -> Rows:

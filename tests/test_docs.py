@@ -106,7 +106,7 @@ def spelled_by_the_code() -> list[str]:
     """Every name that keys.py makes, with its parameters' names in braces."""
     names = []
     for _, function in inspect.getmembers(keys, inspect.isfunction):
-        if inspect.signature(function).return_annotation is str:
+        if inspect.signature(function).return_annotation is str and function is not keys.symbol_of:  # that one reads names
             wanted = [item for item in inspect.signature(function).parameters.values() if item.default is inspect.Parameter.empty]
             names.append(function(*(f"{{{item.name}}}" for item in wanted)))
     return names

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from redis.asyncio import Redis
 
-from alerts import services
+from alerts import publishing, services
 from alerts.models import Alert, ExchangeSequence
 from alerts.publishing import Publisher
 from alerts.services import Naming, alert_payload
@@ -319,3 +319,84 @@ async def test_a_stream_that_is_wanted_from_two_sides_at_once_is_whole(redis: Re
         await asyncio.gather(one.ensure_stream(), one.flush(), one.ensure_stream())
 
         assert await complete(redis)
+
+
+# Several shards
+
+
+async def divided(redis: Redis) -> Publisher:
+    row = await db(ExchangeSequence.objects.get)(pk=EXCHANGE)
+    return Publisher(redis, EXCHANGE, row.epoch, divided=True)
+
+
+async def announced(redis: Redis, work: Any) -> list[int]:
+    """The numbers that go over the channel of all alerts while something is done."""
+    listening = bus.connect().pubsub()
+    await listening.subscribe(keys.channel_alerts(EXCHANGE))
+    await listening.get_message(timeout=2)
+    await work
+    found = []
+    while (message := await listening.get_message(ignore_subscribe_messages=True, timeout=0.2)) is not None:
+        found.append(json.loads(message["data"])["id"])
+    await listening.aclose()
+    return found
+
+
+async def test_a_shard_publishes_in_order_what_another_has_committed_and_each_is_announced_once(redis: Redis) -> None:
+    one, two = await divided(redis), await divided(redis)
+    one.add(await stored(0))
+    two.add(await stored(1))
+
+    assert await announced(redis, two.flush()) == [1, 2]
+    assert await announced(redis, one.flush()) == []
+    one.add(await stored(2))
+    assert await announced(redis, one.flush()) == [3]
+    assert [(name, alert["uid"]) for name, alert in await stream(redis)] == [(f"{one.number}-0", one.uid) for one in await everything()]
+    assert all(alert.published_at for alert in await everything())
+
+
+async def test_many_shards_at_once_leave_no_hole_and_no_second(redis: Redis) -> None:
+    shards = [await divided(redis) for _ in range(4)]
+    await shards[0].ensure_stream()
+
+    async def work(number: int) -> None:
+        for at in range(5):
+            shards[number].add(await stored(number * 5 + at))
+            await shards[number].flush()
+
+    numbers = await announced(redis, asyncio.gather(*(work(number) for number in range(4))))
+    for shard in shards:
+        await shard.flush()
+    assert numbers == sorted(set(numbers)), "in order, and none twice"
+    assert [name for name, _ in await stream(redis)] == [f"{number}-0" for number in range(1, 21)]
+    await asyncio.sleep(publishing.ABANDONED / 1000)
+    late = await announced(redis, shards[0].take_up())
+    assert sorted(numbers + late) == list(range(1, 21))
+    assert all(alert.published_at for alert in await everything())
+
+
+async def test_what_a_shard_left_behind_is_taken_up_and_announced(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead, other = await divided(redis), await divided(redis)
+    await dead.ensure_stream()
+    left = await stored(0, 2)
+    await dead._append(left[:1])  # killed before it was announced; the other was not even appended
+
+    assert await announced(redis, other.take_up()) == [], "it may still be at it"
+    monkeypatch.setattr(publishing, "ABANDONED", 0)
+    await asyncio.sleep(0.01)
+    assert await announced(redis, other.take_up()) == [1, 2]
+    assert [name for name, _ in await stream(redis)] == ["1-0", "2-0"]
+    assert all(alert.published_at for alert in await everything())
+
+
+async def test_of_several_shards_one_rebuilds_the_stream(redis: Redis) -> None:
+    shards = [await divided(redis) for _ in range(3)]
+    shards[0].add(await stored(0, 3))
+    await shards[0].flush()
+    await redis.flushall()
+    await asyncio.gather(*(shard.ensure_stream() for shard in shards))
+
+    assert await complete(redis)
+    assert {shard.epoch for shard in shards} == {await epoch(redis)}
+    row = await db(ExchangeSequence.objects.get)(pk=EXCHANGE)
+    assert len(row.past_epochs) == 2, "the first stream, and this one"

@@ -195,8 +195,11 @@ async def test_it_hosts_idle_does_as_it_is_told_and_ends_at_once(process_environ
         await one.prints(rf"Hosting {BINANCE_ID}\. Ctrl-C ends it\.")
         await one.prints("All idle: start one with `python manage.py exchangectl start EXCHANGE`")
         await until(lambda: world.redis.exists(f"livermore:group:{keys.group_control(BINANCE_ID)}"), "somebody who takes commands")
-        assert " idle " in await exchangectl("status", BINANCE_ID)
 
+        async def idle() -> bool:
+            return " idle " in await exchangectl("status", BINANCE_ID)
+
+        await until(idle, "its status")
         assert await exchangectl("start", BINANCE_ID) == f"{BINANCE_ID}: started\n"
         assert await exchangectl("start", BINANCE_ID) == f"{BINANCE_ID}: already running\n"
         await one.prints(f"{BINANCE_ID}: warm-up 100 %")

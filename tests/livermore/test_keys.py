@@ -54,3 +54,13 @@ def test_a_name_outside_the_contract_is_refused(name: str):
 
 def test_group_names_hold_no_colon():
     assert ":" not in keys.group_control("coinbase-sandbox")
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USD", "tDOGE:USD"])
+def test_the_symbol_of_a_series_is_read_from_any_of_its_keys(symbol: str) -> None:
+    shared = [keys.candles("b", symbol, "5m"), keys.readings("b", symbol, "5m"), keys.indicator("b", symbol, "5m")]
+    own = [keys.user_candles(7, "b", symbol, "5m"), keys.user_readings(7, "b", symbol, "5m"), keys.user_indicator(7, "b", symbol, "5m")]
+    assert {keys.symbol_of(name) for name in shared + own} == {symbol}
+    for other in (keys.ticker("b", symbol), "candles:b:5m", ""):
+        with pytest.raises(ValueError, match="not the key of a series"):
+            keys.symbol_of(other)

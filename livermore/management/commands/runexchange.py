@@ -1,12 +1,21 @@
-"""``runexchange [EXCHANGE…] [--autostart EXCHANGE]… [--user NAME]``: host exchanges, idle until told to start."""
+"""``runexchange [EXCHANGE…] [--autostart EXCHANGE]… [--user NAME] [--shard 2/4]``: host exchanges, idle until told to start."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from exchanges.shards import WHOLE, Shard
 from livermore import entry, feeds
+
+
+def shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 class Command(BaseCommand):
@@ -23,8 +32,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--record", type=Path, metavar="DIRECTORY", help="record what each started exchange sends, a file a start, for replayfeed"
         )
+        parser.add_argument(
+            "--shard",
+            type=shard,
+            default=WHOLE,
+            metavar="I/N",
+            help="only the I-th of N parts of the symbols, e.g. 2/4; each part needs a process, and may have another as its standby",
+        )
         parser.add_argument("--autostart", action="append", default=[], metavar="EXCHANGE", help="start this one at once; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
         record = feeds.recorders_in(options["record"]) if options["record"] else None
-        entry.run_exchanges(options["exchanges"], options["autostart"], user=options["user"], out=self.stdout, record=record)
+        entry.run_exchanges(
+            options["exchanges"], options["autostart"], user=options["user"], out=self.stdout, record=record, shard=options["shard"]
+        )
