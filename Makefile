@@ -4,6 +4,10 @@
 
 PORT ?= 8000
 ARGS ?=
+
+# A test run starts hundreds of processes of ours: each would compile the same sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 DEV := .venv-dev/bin
 
 # The first that is there and new enough, the one the tests run on before the others.
