@@ -42,7 +42,9 @@ class Valkey:
         before.close()
 
     def close(self) -> None:
-        self._server.close()
+        """End it. ``livermore.asgi``, once a test has imported it, holds it for the life of the process, which is over now."""
+        for hold in tuple(embedded._held):
+            hold.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
