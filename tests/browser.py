@@ -64,7 +64,7 @@ async def _answers(running: asyncio.subprocess.Process, url: str) -> bool:
             try:
                 if (await client.get(f"{url}/healthz")).status_code == 200:
                     return True
-            except httpx.ConnectError:
+            except httpx.TransportError:  # nobody listens yet, or the machine is busy
                 await asyncio.sleep(0.1)
     return False
 

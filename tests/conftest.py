@@ -12,12 +12,18 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from livermore import embedded
 from tests import seeds
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_CHROMIUM = "no Chromium was found: install one (apt install chromium), or name it in CHROMIUM"
+
+# A machine that is busy with other tests decides nothing: neither how long an example takes nor how long it takes to make one.
+examples.register_profile("livermore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("livermore")
 
 
 class Valkey:

@@ -40,7 +40,7 @@ START = 1_772_402_415_000
 """2026-03-01 22:00:15 UTC: two hours before candles of every timeframe close."""
 SETTLED = 12_000
 """Market time after a close at which nothing more can come of it."""
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Real seconds to wait for what has to come; nothing waits that long when it works."""
 RULE = Rule(levels=(20, 40, 60, 90, 120, 150, 200, 250), reversal=30.0, oversold_buffer=0.02, overbought_buffer=0.01, cooldown=1_200_000)
 """Fires often, so that a few hours say much; rests, so that the cooldown matters."""

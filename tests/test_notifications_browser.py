@@ -257,8 +257,12 @@ async def sets_a_channel_up(page: Page, receiver: Web) -> None:
     await channel.get_by_label("5m", exact=True).check()
     await channel.get_by_label("Mine only").check()
     await expect(channel.get_by_label("Mine only")).to_be_enabled()
-    row = await db(NotificationChannel.objects.get)()
-    assert (row.timeframes, row.mine_only) == (["5m", "1h", "4h", "1d"], True)
+
+    async def stored() -> bool:
+        row = await db(NotificationChannel.objects.get)()
+        return (row.timeframes, row.mine_only) == (["5m", "1h", "4h", "1d"], True)
+
+    await until(stored)
 
 
 async def is_left_alone(page: Page) -> None:
