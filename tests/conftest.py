@@ -20,6 +20,7 @@ from tests import seeds
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_CHROMIUM = "no Chromium was found: install one (apt install chromium), or name it in CHROMIUM"
+DATABASE_FIXTURES = {"db", "transactional_db", "process_environment"}
 
 # A machine that is busy with other tests decides nothing: neither how long an example takes nor how long it takes to make one.
 examples.register_profile("livermore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,7 +81,7 @@ def redis_url(_valkey_of_this_worker: Valkey) -> str:
 def _seed_rows(request: pytest.FixtureRequest) -> None:
     """What migrations brought is there for every test: one with transaction=True empties the database for those after it."""
     mark = request.node.get_closest_marker("django_db")
-    wanted = {"db", "transactional_db", "process_environment"} & set(request.fixturenames)
+    wanted = DATABASE_FIXTURES & set(request.fixturenames)
     if mark is None and not wanted:
         return
     transactional = (mark is not None and mark.kwargs.get("transaction")) or wanted - {"db"}
@@ -128,7 +129,17 @@ def find_chromium() -> str | None:
     return named or next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def uses_the_database(item: pytest.Item) -> bool:
+    """Whether a test may reach the database: pytest-django lets no other one."""
+    named = DATABASE_FIXTURES & set(getattr(item, "fixturenames", ()))
+    return bool(named or item.get_closest_marker("django_db") or item.get_closest_marker("postgres"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database-only"):
+        left_out = [item for item in items if not uses_the_database(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if uses_the_database(item)]
     no_browser = pytest.mark.skip(reason=NO_CHROMIUM)
     no_postgres = pytest.mark.skip(reason="says something about PostgreSQL: run with DATABASE_URL=postgres://…")
     for item in items:
@@ -146,3 +157,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-rights", action="store_true", help="write tests/livermore/rights.json anew")
+    parser.addoption("--database-only", action="store_true", help="leave out the tests that do not use the database")
