@@ -20,6 +20,8 @@ from alerts import services
 from alerts.models import Alert, AlertRule
 from exchanges.models import Exchange
 from exchanges.sandbox.clock import ManualClock
+from exchanges.sandbox.listings import Listing
+from exchanges.sandbox.quotes import Quotes
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE, Venue
 from exchanges.shards import WHOLE, Shard
@@ -243,6 +245,7 @@ async def simulated(
     redis = bus.connect()
     channel_layers.backends.clear()  # a layer of an earlier event loop cannot be used on this one
     async with Sandbox([replace(venue, rest_limit=0) for venue in venues], seed=seed, symbols=coins, clock=clock) as sandbox:
+        _remember(sandbox)
         await db(prepare)(sandbox, top_n=top_n, pinned=pinned, limits=limits)
         world = World(sandbox, clock, redis)
         try:
@@ -252,6 +255,17 @@ async def simulated(
             await redis.aclose()
             layer = get_channel_layer()
             await (layer.close_pools() if hasattr(layer, "close_pools") else layer.flush())
+
+
+_quotes: dict[tuple[int, tuple[Listing, ...]], Quotes] = {}
+
+
+def _remember(sandbox: Sandbox) -> None:
+    """Share what was worked out of a market with later tests on the same one: it is a function of seed and listings, and half of a
+    warm-up's cost. What the market itself promises is tested in tests/exchanges/sandbox, on markets of their own.
+    """
+    market = sandbox.market
+    market._quotes = _quotes.setdefault((market.seed, tuple(market.listings.values())), market._quotes)
 
 
 def truth(sandbox: Sandbox, exchange_id: str, symbol: str, timeframe: str, start: int, end: int) -> Rows:
