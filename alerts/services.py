@@ -234,10 +234,9 @@ def alerts_mark_published(*, alerts: Iterable[Alert]) -> None:
     Alert.objects.bulk_update(list(alerts), ["committed_at", "published_at", "elsewhere"], batch_size=200)
 
 
-def alerts_newest(*, exchange_id: str, most: int, published: bool = True) -> list[Alert]:
-    """The newest ones, oldest first, for rebuilding the stream; ``published``: only those that are out."""
-    rows = Alert.objects.filter(exchange_id=exchange_id)
-    newest = (rows.filter(published_at__isnull=False) if published else rows).defer("record").order_by("-number")[:most]
+def alerts_newest(*, exchange_id: str, most: int) -> list[Alert]:
+    """The newest published ones, oldest first, for rebuilding the stream."""
+    newest = Alert.objects.filter(exchange_id=exchange_id, published_at__isnull=False).defer("record").order_by("-number")[:most]
     return list(reversed(newest))
 
 

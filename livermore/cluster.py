@@ -1,8 +1,8 @@
 """Redis Cluster behind the face of one Redis: what spans slots is split, and everything is published through one node.
 
-No call of ours names two keys that have to be in one slot: keys carry no hash tags, and spread over all nodes. Channels are no keys: a
-cluster carries what any node is told to every other, so whoever publishes or listens keeps to one node that answers, and messages of one
-process arrive in their order. livermore/redisurl.py says how a cluster is named.
+No call of ours names two keys that have to be in one slot: keys spread over all nodes. Channels are no keys: a cluster carries what any
+node is told to every other. Everybody publishes through the same one, so that all messages have one order, and listens at any that
+answers. livermore/redisurl.py says how a cluster is named.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from livermore.redisurl import address
 ATTEMPTS = 3
 PAUSE = 0.05
 """Seconds between the attempts of one call: a slot that has just moved is found at the second."""
+_CHANNELS = "channel"
+"""Everything is published through the node that would have this key."""
 MOST_CONNECTIONS = 200
 """Of one client to one node."""
 
@@ -76,10 +78,9 @@ def any_node(url: str) -> dict[str, Any]:
     }
 
 
-def one_node(url: str, *, retries: int = 0) -> redis.asyncio.Redis:
-    """A client of one node: for publishing and subscribing."""
-    pool = redis.asyncio.BlockingConnectionPool(**any_node(url), max_connections=8, timeout=5.0, retry=AsyncRetry(NoBackoff(), retries))
-    return redis.asyncio.Redis.from_pool(pool)
+def one_node(url: str) -> redis.asyncio.Redis:
+    """A client of one node, whichever answers: for subscribing."""
+    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**any_node(url), retry=AsyncRetry(NoBackoff(), 0)))
 
 
 class _Pipeline(ClusterPipeline):
@@ -119,7 +120,7 @@ class _Pipeline(ClusterPipeline):
     async def _publish(self, messages: list[tuple[str, EncodableT]]) -> list[Any]:
         if not messages:
             return []
-        async with cast(Cluster, self.cluster_client).publisher.pipeline(transaction=False) as pipe:
+        async with cast(Cluster, self.cluster_client).publisher().pipeline(transaction=False) as pipe:
             for channel, message in messages:
                 pipe.publish(channel, message)
             return await pipe.execute()
@@ -132,8 +133,8 @@ class Cluster(redis.asyncio.RedisCluster):
     """What ``redis.asyncio.Redis`` does for us, over a cluster."""
 
     def __init__(self, url: str) -> None:
-        where = address(url)
-        self.publisher = one_node(url, retries=1)
+        where = self._where = address(url)
+        self._publisher: redis.asyncio.Redis | None = None
         super().__init__(
             startup_nodes=[ClusterNode(*node) for node in where.nodes],
             dynamic_startup_nodes=False,  # the names we were given may be the only ones that lead there
@@ -150,14 +151,39 @@ class Cluster(redis.asyncio.RedisCluster):
             raise ValueError("a cluster has no transaction over several keys")
         return _Pipeline(self)  # type: ignore[abstract]  # an attribute that redis-py declares, and its own pipeline lacks as well
 
+    def publisher(self) -> redis.asyncio.Redis:
+        """The node through which every process publishes: on their ways through several, messages of two could overtake one another."""
+        node = self.get_node_from_key(_CHANNELS)
+        if node is None:
+            raise redis.RedisClusterException("no node of the cluster is known yet")
+        held = self._publisher.connection_pool.connection_kwargs if self._publisher is not None else {}
+        if (held.get("host"), held.get("port")) != (node.host, node.port):
+            self._publisher = redis.asyncio.Redis.from_pool(
+                redis.asyncio.BlockingConnectionPool(
+                    connection_class=redis.asyncio.SSLConnection if self._where.tls else redis.asyncio.Connection,
+                    host=node.host,
+                    port=node.port,
+                    max_connections=8,
+                    timeout=5.0,
+                    socket_timeout=None,
+                    socket_connect_timeout=5.0,
+                    retry=AsyncRetry(NoBackoff(), 1),
+                    **self._where.login,
+                )
+            )
+        assert self._publisher is not None
+        return self._publisher
+
     async def publish(self, channel: str, message: EncodableT, **options: Any) -> int:  # type: ignore[override]
-        return int(await self.publisher.publish(channel, message, **options))
+        await self.initialize()
+        return int(await self.publisher().publish(channel, message, **options))
 
     async def mget(self, names: Iterable[str], *more: str) -> list[Any]:  # type: ignore[override]
         return list(await self.mget_nonatomic([*([names] if isinstance(names, str) else names), *more]))
 
     async def aclose(self) -> None:
-        await self.publisher.aclose()
+        if self._publisher is not None:
+            await self._publisher.aclose()
         await super().aclose()
 
 
@@ -173,7 +199,7 @@ class SyncCluster(redis.RedisCluster):
         return list(self.mget_nonatomic([*([names] if isinstance(names, str) else names), *more]))
 
     def publish(self, channel: str, message: EncodableT, **options: Any) -> int:  # type: ignore[override]
-        return int(self.execute_command("PUBLISH", channel, message, target_nodes=self.get_default_node(), **options))
+        return int(self.execute_command("PUBLISH", channel, message, target_nodes=self.get_node_from_key(_CHANNELS), **options))
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
         return super().pipeline(transaction or None, shard_hint)

@@ -63,9 +63,14 @@ def alert_epoch(exchange_id: str) -> str:
     return f"epoch:alerts:{exchange_id}"
 
 
-def alert_rebuild(exchange_id: str) -> str:
-    """String: who rebuilds the stream, where several processes could."""
-    return f"exchange:rebuild:{exchange_id}"
+def alert_stream_epoch(exchange_id: str) -> str:
+    """String: the epoch once more, on the node of a cluster that has the stream (its hash tag is the stream's name): lost with it."""
+    return f"{{stream:alerts:{exchange_id}}}:epoch"
+
+
+def alert_turn(exchange_id: str) -> str:
+    """String: which of several shards publishes alerts of the exchange now."""
+    return f"exchange:turn:{exchange_id}"
 
 
 def exchange_status(exchange_id: str) -> str:
