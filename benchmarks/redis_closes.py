@@ -135,8 +135,7 @@ def _clocked(made: Maker, work: Callable[[list[Close]], object]) -> Slice:
 
 
 async def _ours(redis: Redis, moment: list[Close]) -> None:
-    await store.write_closes(redis, _EXCHANGE_ID, moment)
-    await store.publish_closes(redis, _EXCHANGE_ID, moment)
+    await store.put_closes(redis, _EXCHANGE_ID, moment)
 
 
 async def _pipeline(redis: Redis, moment: list[Close]) -> None:

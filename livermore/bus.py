@@ -5,21 +5,23 @@ colon (docs/decisions/raw-redis-channels.md).
 """
 
 import asyncio
+import hashlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+import hiredis
 import msgspec
 import redis
 import redis.asyncio
 from django.conf import settings
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from livermore import cluster
 from livermore.follow import Follower
@@ -60,6 +62,46 @@ def sync() -> redis.Redis:
     if is_cluster(settings.REDIS_URL):
         return cluster.shared(settings.REDIS_URL)
     return _sync_client(settings.REDIS_URL)
+
+
+class Script:
+    """A Lua script that the server keeps, and is called by its digest."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def runs_scripts(client: redis.asyncio.Redis) -> bool:
+    """Whether one call of a script may name keys at will: not in a cluster, whose nodes hold some of them each."""
+    return not isinstance(client, redis.asyncio.RedisCluster)
+
+
+async def run_script(client: redis.asyncio.Redis, script: Script, names: Sequence[str], values: Sequence[str | int | bytes]) -> Any:
+    """Call a script; returns what it does. Raises what Redis raises.
+
+    Packed by hiredis in C: redis-py's own packing in Python took two thirds of a call that carries fifty closed candles.
+    """
+    pool = client.connection_pool
+    connection = await pool.get_connection()
+
+    async def call(*words: str) -> Any:
+        await connection.send_packed_command(hiredis.pack_command((*words, len(names), *names, *values)))  # type: ignore[arg-type]
+        return await connection.read_response()
+
+    async def attempt() -> Any:
+        try:
+            return await call("EVALSHA", script.digest)
+        except NoScriptError:
+            return await call("EVAL", script.text)
+
+    async def give_up(error: Exception) -> None:
+        await connection.disconnect()
+
+    try:
+        return await connection.retry.call_with_retry(attempt, give_up)
+    finally:
+        await pool.release(connection)
 
 
 def listening() -> redis.asyncio.Redis:

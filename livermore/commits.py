@@ -157,9 +157,12 @@ class Committer:
         for history in batch.histories:
             await self.write_history(history.series, history.bars, history.readings)
         closes = [close for close in batch.closes if close.symbol in self.keepers]
-        await store.write_closes(self._redis, self.exchange_id, closes, self.keepers)
-        await self.publisher.flush()
-        await store.publish_closes(self._redis, self.exchange_id, closes)
+        if self.publisher.waits:  # alerts go out first, and name candles that everybody can read
+            await store.write_closes(self._redis, self.exchange_id, closes, self.keepers)
+            await self.publisher.flush()
+            await store.publish_closes(self._redis, self.exchange_id, closes)
+        else:
+            await store.put_closes(self._redis, self.exchange_id, closes, self.keepers)
 
     async def write_history(self, series: Series, bars: list[Bar], readings: Mapping[int, Reading] | None = None) -> None:
         """Write a history where its symbol stands now, if it is still followed."""
@@ -184,7 +187,8 @@ class Committer:
         except (*FAILURES, DatabaseError) as error:
             if not self._redis_away:
                 who = "the database" if isinstance(error, DatabaseError) else "Redis"
-                log.warning("%s: %s does not take writes: %s", self.exchange_id, who, str(error) or f"nothing within {patience:.0f} s")
+                why = str(error)[:200] or f"nothing within {patience:.0f} s"
+                log.warning("%s: %s does not take writes: %s", self.exchange_id, who, why)
             self._redis_away = True
             self._on_redis_lost()
             return False

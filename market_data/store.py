@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from msgspec import Raw
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
@@ -82,19 +83,69 @@ def close_reading(close: Close) -> list[Any]:
     return [close.indicator[name] for name in ("t", "macdv", "signal", "histogram", "stage")]
 
 
+_CLOSES = bus.Script(f"""
+for close = 1, #KEYS / 3 do
+  local candles, readings, value = KEYS[close * 3 - 2], KEYS[close * 3], (close - 1) * 6
+  local time = ARGV[value + 1]
+  redis.call('ZREMRANGEBYSCORE', candles, time, time)
+  redis.call('ZADD', candles, time, ARGV[value + 2])
+  redis.call('ZREMRANGEBYRANK', candles, 0, {-KEPT - 1})
+  redis.call('SET', KEYS[close * 3 - 1], ARGV[value + 3])
+  redis.call('ZREMRANGEBYSCORE', readings, time, time)
+  redis.call('ZADD', readings, time, ARGV[value + 4])
+  redis.call('ZREMRANGEBYRANK', readings, 0, {-KEPT - 1})
+  if ARGV[value + 5] ~= '' then redis.call('PUBLISH', ARGV[value + 5], ARGV[value + 6]) end
+end
+""")
+"""What ``_queue_close`` does, for many closes in one call; and publishes those that name a channel."""
+_PUBLISH = bus.Script("for at, channel in ipairs(KEYS) do redis.call('PUBLISH', channel, ARGV[at]) end")
+_A_CALL = 50
+"""Closes in one call of a script: more would keep other clients waiting."""
+
+
+async def put_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], keepers: Mapping[str, int | None] = {}) -> None:
+    """Write closed candles and tell everybody, where nothing has to happen in between: in half the calls of the two that follow."""
+    if bus.runs_scripts(redis) and all(keepers.get(close.symbol) is None for close in closes):
+        for at in range(0, len(closes), _A_CALL):
+            await _call(redis, exchange_id, closes[at : at + _A_CALL], publish=True)
+    else:
+        await write_closes(redis, exchange_id, closes, keepers)
+        await publish_closes(redis, exchange_id, closes)
+
+
 async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], keepers: Mapping[str, int | None] = {}) -> None:
     """Write closed candles and their indicators; readable by everybody when it returns. ``keepers``: by symbol, see ``keys_of``."""
+    if bus.runs_scripts(redis):
+        plain = [close for close in closes if keepers.get(close.symbol) is None]
+        for at in range(0, len(plain), _A_CALL):
+            await _call(redis, exchange_id, plain[at : at + _A_CALL], publish=False)
+        closes = [close for close in closes if keepers.get(close.symbol) is not None]
     for at in range(0, len(closes), _BATCH):
         async with redis.pipeline(transaction=False) as pipe:
             for close in closes[at : at + _BATCH]:
-                keeper = keepers.get(close.symbol)
-                names = keys_of(exchange_id, close.symbol, close.timeframe, keeper)
-                _queue_candles(pipe, names.candles, [close.bar])
-                pipe.set(names.indicator, bus.encode(close.indicator))
-                _queue_rows(pipe, names.readings, [close_reading(close)])
-                if keeper is not None:
-                    _queue_renewal(pipe, exchange_id, close, keeper)
+                _queue_close(pipe, exchange_id, close, keepers.get(close.symbol))
             await pipe.execute()
+
+
+async def _call(redis: Redis, exchange_id: str, closes: Sequence[Close], *, publish: bool) -> None:
+    names: list[str] = []
+    values: list[str | int | bytes] = []
+    for close in closes:
+        place = (exchange_id, close.symbol, close.timeframe)
+        candle, indicator = bus.encode(candle_value(close.bar)), bus.encode(close.indicator)
+        names += (keys.candles(*place), keys.indicator(*place), keys.readings(*place))
+        values += (close.bar.open_time, candle, indicator, bus.encode(close_reading(close)))
+        values += (keys.channel_candle_close(*place), _close_message(exchange_id, close, candle, indicator)) if publish else ("", "")
+    await bus.run_script(redis, _CLOSES, names, values)
+
+
+def _queue_close(pipe: Pipeline, exchange_id: str, close: Close, keeper: int | None) -> None:
+    names = keys_of(exchange_id, close.symbol, close.timeframe, keeper)
+    _queue_candles(pipe, names.candles, [close.bar])
+    pipe.set(names.indicator, bus.encode(close.indicator))
+    _queue_rows(pipe, names.readings, [close_reading(close)])
+    if keeper is not None:
+        _queue_renewal(pipe, exchange_id, close, keeper)
 
 
 def _ends_an_hour(close: Close) -> bool:
@@ -111,19 +162,23 @@ def _queue_renewal(pipe: Pipeline, exchange_id: str, close: Close, keeper: int) 
 
 async def publish_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]) -> None:
     """Tell everybody that these candles closed (DATA-05)."""
-    for at in range(0, len(closes), _BATCH):
+    for at in range(0, len(closes), _A_CALL):
+        some = closes[at : at + _A_CALL]
+        channels = [keys.channel_candle_close(exchange_id, close.symbol, close.timeframe) for close in some]
+        messages = [_close_message(exchange_id, close, bus.encode(candle_value(close.bar)), bus.encode(close.indicator)) for close in some]
+        if bus.runs_scripts(redis):
+            await bus.run_script(redis, _PUBLISH, channels, messages)
+            continue
         async with redis.pipeline(transaction=False) as pipe:
-            for close in closes[at : at + _BATCH]:
-                message = {
-                    "type": "candle",
-                    "exchange_id": exchange_id,
-                    "symbol": close.symbol,
-                    "timeframe": close.timeframe,
-                    "candle": candle_value(close.bar),
-                    "indicator": close.indicator,
-                }
-                pipe.publish(keys.channel_candle_close(exchange_id, close.symbol, close.timeframe), bus.encode(message))
+            for channel, message in zip(channels, messages, strict=True):
+                pipe.publish(channel, message)
             await pipe.execute()
+
+
+def _close_message(exchange_id: str, close: Close, candle: bytes, indicator: bytes) -> bytes:
+    """``candle`` and ``indicator`` as they are stored: encoding them is most of the work on a close."""
+    head = {"type": "candle", "exchange_id": exchange_id, "symbol": close.symbol, "timeframe": close.timeframe}
+    return bus.encode({**head, "candle": Raw(candle), "indicator": Raw(indicator)})
 
 
 async def write_history(
