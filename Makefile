@@ -47,9 +47,9 @@ lint: dev ## check style, types, imports, migrations, the API schema and the pro
 bench: dev ## measure against the goals
 	@$(DEV)/python -m benchmarks $(ARGS)
 
-chaos: dev ## kill processes at random and judge what they left (SEED=1 SEEDS=1 KILLS=10 DB=sqlite|postgres; docs/reliability.md)
+chaos: dev ## kill processes at random and judge what they left (SEED=1 SEEDS=1 KILLS=10 DB=sqlite|postgres; WIDE=1 over a Redis Cluster, shards and two web servers; docs/reliability.md)
 	@$(DEV)/python -m tests.chaos $(foreach name,seed seeds kills others gap coins db redis day,$(if $($(call upper,$(name))),--$(name) "$($(call upper,$(name)))")) \
-		$(if $(BLIND),--blind) $(if $(TWICE),--twice) $(ARGS)
+		$(if $(BLIND),--blind) $(if $(WIDE),--wide) $(if $(TWICE),--twice) $(ARGS)
 upper = $(shell echo $(1) | tr a-z A-Z)
 
 chaos-mutants: dev ## plant twelve faults, one after the other, and see that the tests find each

@@ -342,6 +342,8 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "websockets": {"level": "WARNING"},
+        # It writes a traceback for each connection that is lost, and listens again; who uses Redis says that it is away.
+        "channels_redis.pubsub": {"level": "CRITICAL"},
         # Addresses of channels are secrets, and these two would write them: alerts/sending.py listens to the one, nobody to the other.
         "apprise": {"propagate": False},
         "urllib3": {"level": "CRITICAL"},

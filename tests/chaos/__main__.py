@@ -30,10 +30,17 @@ def main() -> int:
     words.add_argument(
         "--day", type=int, default=0, metavar="N", help="instead: a day of the market with so many faults, nothing of ours killed"
     )
+    words.add_argument(
+        "--wide",
+        action="store_true",
+        help="over a Redis Cluster of three nodes, two web processes, and two connectors with a shard of each exchange, one with a standby",
+    )
     words.add_argument("--twice", action="store_true", help="run each seed twice, and compare (I14)")
     words.add_argument("--db", choices=("sqlite", "postgres"), default="sqlite")
     words.add_argument("--keep", action="store_true", help="keep the logs of runs that held too")
     options = words.parse_args()
+    if options.wide and (options.redis or options.day or options.blind):
+        words.error("WIDE=1 goes with SEED, SEEDS, KILLS, OTHERS, GAP, COINS, DB and TWICE only")
     with database(options.db) as (directory, postgres):
         from tests.chaos import long
 

@@ -12,7 +12,7 @@ from django.db import connections
 from livermore.db import db
 from tests import seeds
 from tests.chaos import invariants
-from tests.chaos.plan import SPEED, Plan, blinding, day, plan, redis_kills
+from tests.chaos.plan import SPEED, Plan, blinding, day, plan, redis_kills, wide
 from tests.chaos.programs import Postgres
 from tests.chaos.run import EXCHANGE_IDS, Run, Surroundings, play
 from tests.oracle import STEPS
@@ -56,7 +56,8 @@ async def one(options: argparse.Namespace, seed: int, directory: Path, postgres:
     directory.mkdir()
     await db(empty)()
     url = f"sqlite:///{directory.parent / 'chaos.sqlite3'}" if postgres is None else postgres.url()
-    return await play(planned(options, seed), Surroundings(directory, url, postgres), coins=options.coins, again=again(options, seed))
+    surroundings = Surroundings(directory, url, postgres, options.wide)
+    return await play(planned(options, seed), surroundings, coins=options.coins, again=again(options, seed))
 
 
 def planned(options: argparse.Namespace, seed: int) -> Plan:
@@ -64,9 +65,11 @@ def planned(options: argparse.Namespace, seed: int) -> Plan:
         return redis_kills(seed, options.redis)
     if options.day:
         return day(seed, options.day)
-    programs = ["connector", "web", "redis", *(["postgres"] if options.db == "postgres" else [])]
-    lines = ["redis", *(["postgres"] if options.db == "postgres" else [])]
-    made = plan(seed, options.kills, programs, lines=lines, others=options.others, gap=options.gap)
+    databases = ["postgres"] if options.db == "postgres" else []
+    if options.wide:
+        return wide(seed, options.kills, lines=databases, others=options.others, gap=options.gap, databases=databases)
+    programs = ["connector", "web", "redis", *databases]
+    made = plan(seed, options.kills, programs, lines=["redis", *databases], others=options.others, gap=options.gap)
     if not options.blind:
         return made
     first = blinding(seed)
@@ -79,7 +82,9 @@ def again(options: argparse.Namespace, seed: int) -> str:
         mode = f"REDIS={options.redis}" if options.redis else f"DAY={options.day}"
         return f"make chaos SEED={seed} {mode} COINS={options.coins} DB={options.db}"
     words = [f"SEED={seed}", f"KILLS={options.kills}", f"OTHERS={options.others:g}", f"GAP={options.gap:g}", f"COINS={options.coins}"]
-    return " ".join(["make chaos", *words, f"DB={options.db}", *(["BLIND=1"] if options.blind else [])])
+    return " ".join(
+        ["make chaos", *words, f"DB={options.db}", *(["BLIND=1"] if options.blind else []), *(["WIDE=1"] if options.wide else [])]
+    )
 
 
 def empty() -> None:
@@ -111,7 +116,9 @@ def details(run: Run) -> Iterator[str]:
         ordered = sorted(run.back)
         late = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
         yield f"green again after Redis was: median {median(ordered):.2f} s, p95 {late:.2f} s, most {ordered[-1]:.2f} s, of {len(ordered)}"
-    for name in ("connector", "web"):
+    if run.taken:
+        yield f"a standby had taken over after {', '.join(f'{seconds:.1f} s' for seconds in run.taken)}"
+    for name in sorted(run.figures):
         for start, slope in invariants.memory_slopes(run, name).items():
             lived = [figures for _, number, figures in run.figures[name] if number == start]
             early, last = lived[len(lived) // 6], lived[-1]

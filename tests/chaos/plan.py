@@ -122,6 +122,18 @@ def plan(
     return Plan(seed, tuple(blows), round(at + TAIL, 2))
 
 
+WIDE = ("connector", "connector-2", "standby", "web", "web-2", "redis-1", "redis-2", "redis-3")
+"""What may be killed or frozen where there are several of each."""
+
+
+def wide(seed: int, kills: int, *, lines: Sequence[str] = (), others: float = 1.0, gap: float = 4.0, databases: Sequence[str] = ()) -> Plan:
+    """As ``plan``, over several of each. First of all a connector dies that has a standby, and stays away until that one is at work."""
+    made = plan(seed, kills - 1, [*WIDE, *databases], lines=lines, others=others, gap=gap) if kills > 1 else Plan(seed, (), TAIL)
+    first = Blow(1.0, "kill", "connector", 1.0, {"until": "taken"})
+    later = 14.0  # seconds of market for the takeover
+    return Plan(seed, (first, *(blow._replace(at=round(blow.at + later, 2)) for blow in made.blows)), round(made.ends + later, 2))
+
+
 def redis_kills(seed: int, kills: int) -> Plan:
     """Redis alone, again and again, each time as soon as everything is green again and a little later."""
     rng = random.Random(f"redis {seed}")

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import redis
+
+from exchanges.shards import WHOLE, Shard
 from livermore import valkey
+from tests.rediscluster import form, free_ports, is_whole, node_command
 
 ROOT = Path(__file__).resolve().parents[2]
 POSTGRES = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), Path("/opt/homebrew/opt/postgresql/bin")]
@@ -117,10 +121,19 @@ class Program:
 
 
 class Connector(Program):
-    """``runexchange`` for these exchanges."""
+    """``runexchange`` for these exchanges, or a shard of each."""
 
-    def __init__(self, exchange_ids: Sequence[str], directory: Path, environment: Mapping[str, str], name: str = "connector") -> None:
+    def __init__(
+        self,
+        exchange_ids: Sequence[str],
+        directory: Path,
+        environment: Mapping[str, str],
+        name: str = "connector",
+        shard: Shard = WHOLE,
+    ) -> None:
+        self.shard = shard
         words = [word for exchange_id in exchange_ids for word in ("--autostart", exchange_id)]
+        words += [] if shard.whole else ["--shard", str(shard)]
         super().__init__(name, [sys.executable, "manage.py", "runexchange", *exchange_ids, *words], directory, environment)
 
 
@@ -148,10 +161,10 @@ class Server(Program):
 class Web(Server):
     """daphne, as in production."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str], name: str = "web") -> None:
         port = free_port()
         command = [sys.executable, "-m", "daphne", "--websocket-max-message-size", "16777216", "-b", "127.0.0.1", "-p", str(port)]
-        super().__init__("web", [*command, "livermore.asgi:application"], directory, port, environment)
+        super().__init__(name, [*command, "livermore.asgi:application"], directory, port, environment)
 
 
 class Redis(Server):
@@ -167,6 +180,42 @@ class Redis(Server):
     def url(self, port: int | None = None) -> str:
         """Through the proxy on that port, or straight."""
         return f"redis://:{quote(self.password)}@127.0.0.1:{port or self.port}/0"
+
+
+class RedisNode(Server):
+    """A node of a Redis Cluster that comes back without its memory."""
+
+    def __init__(self, name: str, port: int, directory: Path, password: str) -> None:
+        super().__init__(name, node_command(port, directory, password=password, keeps=False), directory, port)
+
+
+class RedisNodes:
+    """A Redis Cluster of three."""
+
+    def __init__(self, directory: Path, password: str) -> None:
+        self.password = password
+        self.nodes = [RedisNode(f"redis-{at}", port, directory, password) for at, port in enumerate(free_ports(3), 1)]
+
+    async def start(self) -> None:
+        """Start them, and wait until they are one cluster. Raises TimeoutError."""
+        for node in self.nodes:
+            node.start()
+            await node.ready()
+        ports = [node.port for node in self.nodes]
+        await asyncio.to_thread(form, ports, self.password)
+        async with asyncio.timeout(START_SECONDS):
+            while not await asyncio.to_thread(self._whole):  # noqa: ASYNC110  (other processes)
+                await asyncio.sleep(0.05)
+
+    def _whole(self) -> bool:
+        for node in self.nodes:
+            with redis.Redis(port=node.port, password=self.password) as client:
+                if not is_whole(client, len(self.nodes)):
+                    return False
+        return True
+
+    def url(self) -> str:
+        return f"redis+cluster://:{quote(self.password)}@{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
 
 
 class Postgres(Server):

@@ -24,13 +24,14 @@ from exchanges.models import UserExchange
 from exchanges.sandbox.clock import ManualClock
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE
-from livermore import keys
+from exchanges.shards import WHOLE, Shard
+from livermore import cluster, keys
 from livermore.db import db
 from market_data.models import Checkpoint
 from tests import oracle
 from tests.chaos.pages import KINDS, Page
 from tests.chaos.plan import SPEED, Blow, Plan
-from tests.chaos.programs import Connector, Figures, Postgres, Program, Redis, Web, open_files
+from tests.chaos.programs import Connector, Figures, Postgres, Program, Redis, RedisNodes, Web, open_files
 from tests.chaos.proxy import Proxy
 from tests.oracle import STEPS
 from tests.people import person
@@ -73,10 +74,11 @@ class Due(NamedTuple):
 
 
 class Down(NamedTuple):
-    """From when to when no connector ran, in market time."""
+    """From when to when no connector ran for a shard, in market time."""
 
     since: int
     until: int
+    shard: Shard = WHOLE
 
 
 class Blind(NamedTuple):
@@ -118,6 +120,8 @@ class Run:
     """Seconds from the end of the last blow until everything was green on every page."""
     back: list[float] = field(default_factory=list)
     """Seconds from a Redis that answers again until everything was green, where that was waited for."""
+    taken: list[float] = field(default_factory=list)
+    """Seconds from the kill -9 of a shard's connector until its standby was connected, where that was waited for."""
     lists_after: float | None = None
     """Seconds from the market's standstill until every page had every alert."""
     figures: dict[str, list[tuple[float, int, Figures]]] = field(default_factory=dict)
@@ -172,11 +176,16 @@ def shown(page: Page, ends: int) -> list[tuple[str, str, str, str, int]]:
 
 
 class Surroundings(NamedTuple):
-    """Where a run happens: a directory for logs, the database, and the cluster where the run has one of its own."""
+    """Where a run happens: a directory for logs, the database, and the cluster where the run has one of its own.
+
+    ``wide``: over a Redis Cluster of three nodes, two web processes, and two connectors with a shard of each exchange, the first of which
+    has a standby.
+    """
 
     directory: Path
     database_url: str
     postgres: Postgres | None = None
+    wide: bool = False
 
 
 class World:
@@ -190,10 +199,11 @@ class World:
         self.sandbox = Sandbox([replace(venue, rest_limit=0) for venue in VENUES], seed=plan.seed, clock=self.clock, symbols=24)
         self.programs: dict[str, Program] = {}
         self.proxies: dict[str, Proxy] = {}
-        self.redis: Redis
+        self.redis: Redis | RedisNodes
+        self.webs: list[Web] = []
+        self.connectors: list[Connector] = []
         self.canaries: dict[str, str] = {}
         self._blind_since: dict[tuple[str, tuple[str, str]], float] = {}
-        self._down_since: int | None = None
 
     @property
     def series(self) -> list[Key]:
@@ -206,28 +216,64 @@ class World:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.sandbox)
             cookies = await db(self._prepare)()
-            self.redis = Redis(directory, self.canaries["the Redis password"])
-            self.proxies["redis"] = await stack.enter_async_context(Proxy("127.0.0.1", self.redis.port, seed=self.plan.seed))
+            password = self.canaries["the Redis password"]
+            self.redis = RedisNodes(directory, password) if self.surroundings.wide else Redis(directory, password)
+            redis_url = await self._lead_to(self.redis, stack)
             database_url = self.surroundings.database_url
             if postgres := self.surroundings.postgres:
                 self.proxies["postgres"] = await stack.enter_async_context(Proxy("127.0.0.1", postgres.port, seed=self.plan.seed))
                 self.programs["postgres"] = postgres
                 database_url = postgres.url(self.proxies["postgres"].port)
-            environment = self._environment(database_url)
-            self.programs["redis"] = self.redis
-            self.programs["web"] = web = Web(directory, environment)
-            self.programs["connector"] = Connector(EXCHANGE_IDS, directory, environment)
+            self._arrange(directory, self._environment(database_url, redis_url))
             stack.push_async_callback(self._end_all)
+            await self._start_redis()
+            for program in (*self.webs, *(one for one in self.connectors if one.name != "standby")):
+                program.start()
+            for web in self.webs:
+                await web.ready()
+            await self._first_checkpoints()
+            for program in self.connectors:
+                if not program.running:
+                    program.start()  # now that the others hold their leases
+            self.run.pages = [self._page(self.webs[at % len(self.webs)], *one) for at, one in enumerate(cookies)]
+            yield
+
+    async def _lead_to(self, redis: Redis | RedisNodes, stack: AsyncExitStack) -> str:
+        """The REDIS_URL of our programs: one Redis is behind a proxy; the nodes of a cluster name themselves, and are asked straight."""
+        if isinstance(redis, RedisNodes):
+            self.programs.update({node.name: node for node in redis.nodes})
+            return redis.url()
+        self.programs["redis"] = redis
+        self.proxies["redis"] = await stack.enter_async_context(Proxy("127.0.0.1", redis.port, seed=self.plan.seed))
+        return redis.url(self.proxies["redis"].port)
+
+    async def _start_redis(self) -> None:
+        if isinstance(self.redis, RedisNodes):
+            await self.redis.start()
+        else:
             self.redis.start()
             await self.redis.ready()
-            for name in ("web", "connector"):
-                self.programs[name].start()
-            await web.ready()
-            await self._first_checkpoints()
-            origin = f"http://127.0.0.1:{web.port}"
-            url = f"ws://127.0.0.1:{web.port}/ws/feed/"
-            self.run.pages = [Page(url, origin, cookie, kind, self.plan.seed, list(self.canaries.values())) for kind, cookie in cookies]
-            yield
+
+    def _arrange(self, directory: Path, environment: dict[str, str]) -> None:
+        """Our programs: one of each, or two web processes, and two shards with a standby for the first."""
+        if self.surroundings.wide:
+            one, two = Shard(1, 2).all
+            self.webs = [Web(directory, environment, name) for name in ("web", "web-2")]
+            roles = (("connector", one), ("connector-2", two), ("standby", one))
+            self.connectors = [Connector(EXCHANGE_IDS, directory, environment, name, shard) for name, shard in roles]
+        else:
+            self.webs = [Web(directory, environment)]
+            self.connectors = [Connector(EXCHANGE_IDS, directory, environment)]
+        self.programs.update({program.name: program for program in (*self.webs, *self.connectors)})
+
+    @property
+    def ours(self) -> list[str]:
+        """The names of our own programs."""
+        return [program.name for program in (*self.connectors, *self.webs)]
+
+    def _page(self, web: Web, kind: str, cookie: str) -> Page:
+        url, origin = f"ws://127.0.0.1:{web.port}/ws/feed/", f"http://127.0.0.1:{web.port}"
+        return Page(url, origin, cookie, kind, self.plan.seed, list(self.canaries.values()))
 
     def _prepare(self) -> list[tuple[str, str]]:
         """Rows of the run; returns (kind of page, its session cookie)."""
@@ -256,7 +302,7 @@ class World:
             UserExchange.objects.create(user=user, exchange_id=venue.id, api_key=credentials.key, api_secret=credentials.secret)
             self.canaries[f"the secret of a key at {venue.id}"] = credentials.secret
 
-    def _environment(self, database_url: str) -> dict[str, str]:
+    def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         """As in production, but for the TLS proxy that stands before it there."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "LIVERMORE_"))},
@@ -267,7 +313,7 @@ class World:
             "FIELD_KEYS": ",".join(settings.FIELD_KEYS),
             "ALLOWED_HOSTS": "127.0.0.1",
             "LIVERMORE_DATA_DIR": str(self.surroundings.directory),
-            "REDIS_URL": self.redis.url(self.proxies["redis"].port),
+            "REDIS_URL": redis_url,
             "DATABASE_URL": database_url,
             "LOG_LEVEL": "INFO",
             "PYTHONUNBUFFERED": "1",
@@ -282,16 +328,16 @@ class World:
         self.run.baselines = {key: found[key] for key in wanted}
 
     async def _end_all(self) -> None:
-        for name in ("connector", "web", "redis"):
-            program = self.programs[name]
+        servers = [program for name, program in self.programs.items() if name.startswith("redis")]
+        for program in (*self.connectors, *self.webs, *servers):
             try:
-                self.run.exits[name] = await program.end()
+                self.run.exits[program.name] = await program.end()
             except TimeoutError as error:
                 self.run.flaws.append(str(error))
         for program in self.programs.values():
             self.run.deaths += program.deaths
             self.run.starts[program.name] = program.starts
-        self.run.flaws += list(flaws(self.surroundings.directory))
+        self.run.flaws += list(flaws(self.surroundings.directory, self.ours))
         self.run.leaks |= leaks_in_logs(self.surroundings.directory, self.canaries)
 
     # While it runs
@@ -363,16 +409,39 @@ class World:
     async def _kill(self, blow: Blow) -> None:
         """One blow, and the repair that an operator's machine would make by itself."""
         program = self.programs[blow.target]
-        if blow.target == "connector":
-            self._down_since = self.clock.now()
+        watched = program.shard if isinstance(program, Connector) and not self._has_standby(program) else None
+        since = self.clock.now()
+        holder = await self._holders() if blow.arguments.get("until") == "taken" else {}
         await program.kill()
+        if holder:
+            self.run.taken.append(await self._until_taken(holder))
         await asyncio.sleep(blow.seconds)
         program.start()
         if blow.arguments.get("until") == "green":
             await program.ready()
             self.run.back.append(await self._until_green())
-        if blow.target == "connector":
-            self.run.downs.append(Down(self._down_since or 0, self.clock.now()))
+        if watched is not None:
+            self.run.downs.append(Down(since, self.clock.now(), watched))
+
+    def _has_standby(self, connector: Connector) -> bool:
+        return any(other.shard == connector.shard and other is not connector for other in self.connectors)
+
+    async def _holders(self) -> dict[str, bytes | None]:
+        """Who holds the first shard of each exchange."""
+        async with aclosing(self._connect()) as client:
+            return {exchange_id: await client.get(keys.shard_lease(exchange_id, "1/2")) for exchange_id in EXCHANGE_IDS}
+
+    async def _until_taken(self, before: Mapping[str, bytes | None]) -> float:
+        """Seconds until somebody else holds what a killed process held, and is connected."""
+        began = time.monotonic()
+        while time.monotonic() - began < PATIENCE:
+            now = await self._holders()
+            async with aclosing(self._connect()) as client:
+                states = [await client.hget(keys.shard_status(exchange_id, "1/2"), "connection_state") for exchange_id in EXCHANGE_IDS]
+            if all(now[one] not in (None, before[one]) for one in EXCHANGE_IDS) and set(states) == {b"connected"}:
+                break
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began
 
     async def _freeze(self, blow: Blow) -> None:
         program = self.programs[blow.target]
@@ -443,7 +512,7 @@ class World:
     async def _sample(self) -> None:
         while True:
             now = time.monotonic()
-            for name in ("connector", "web"):
+            for name in self.ours:
                 program = self.programs[name]
                 try:
                     self.run.figures.setdefault(name, []).append((now, program.starts, program.figures()))
@@ -485,6 +554,8 @@ class World:
             await asyncio.sleep(0.25)
 
     def _connect(self) -> "redis.asyncio.Redis":
+        if isinstance(self.redis, RedisNodes):
+            return cluster.connect(self.redis.url())
         return redis.asyncio.Redis.from_url(self.redis.url(), socket_timeout=5.0)
 
     async def checkpoints(self) -> dict[Key, int]:
@@ -536,7 +607,7 @@ class World:
 
     async def _collect(self) -> None:
         run = self.run
-        run.open_files = {name: open_files(self.programs[name].pid) for name in ("connector", "web")}
+        run.open_files = {name: open_files(self.programs[name].pid) for name in self.ours}
         run.alerts = await db(lambda: list(Alert.objects.order_by("exchange_id", "number")))()
         run.checkpoints = await self.checkpoints()
         async with aclosing(self._connect()) as client:
@@ -578,9 +649,9 @@ def _numbers() -> dict[str, list[int]]:
     return found
 
 
-def flaws(directory: Path) -> Iterable[str]:
+def flaws(directory: Path, names: Iterable[str]) -> Iterable[str]:
     """Lines of the logs of our own programs that no program may write, each with what follows it."""
-    for name in ("connector", "web"):
+    for name in names:
         lines = (directory / f"{name}.log").read_text(errors="replace").splitlines()
         for at, line in enumerate(lines):
             if any(flaw in line for flaw in FLAWS):
