@@ -25,7 +25,7 @@ from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
 from exchanges import tokens
 from exchanges.services import SESSION_DOUBTED
 from exchanges.status import now_ms
-from livermore import bus, keys
+from livermore import bus, keys, logs
 from livermore.db import db
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         if not await db(user.has_perm)(RIGHT):
             await self.close(FORBIDDEN)
             return
+        logs.about(user=user.pk)
         self.viewer = Viewer(user.pk, ())
         self._heard = {keys.channel_user_account(user.pk)}
         self._flusher = asyncio.create_task(self._flush())

@@ -16,6 +16,7 @@ MINIMUM_SECRET_LETTERS = 10
 MINIMUM_TOKEN_LENGTH = 32
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z][a-z0-9-]+")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("line", "json")
 
 
 def unsafe_settings(
@@ -28,6 +29,7 @@ def unsafe_settings(
     redis_url: str,
     secret_key_fallbacks: Sequence[str] = (),
     log_level: str = "INFO",
+    log_format: str = "line",
     market_cap_url: str = "",
     metrics_token: str = "",
     exchange_hosts: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -38,6 +40,8 @@ def unsafe_settings(
     problems += _field_key_problems(field_keys)
     if log_level not in LOG_LEVELS:
         problems.append(f"LOG_LEVEL is {log_level!r}: use one of {', '.join(LOG_LEVELS)}")
+    if log_format not in LOG_FORMATS:
+        problems.append(f"LOG_FORMAT is {log_format!r}: use one of {', '.join(LOG_FORMATS)}")
     parts = urlsplit(market_cap_url)
     if market_cap_url and not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)))):
         problems.append("MARKET_CAP_URL must be https://, e.g. https://api.coingecko.com/api/v3, or be left out")

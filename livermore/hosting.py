@@ -21,7 +21,7 @@ from exchanges.recorder import Recorder
 from exchanges.rest import RestClient, RestError
 from exchanges.shards import WHOLE, Shard
 from exchanges.status import HEARTBEAT, Status, publish_lifecycle, unwatch
-from livermore import bus, keys, positions
+from livermore import bus, keys, logs, positions
 from livermore.bus import FAILURES
 from livermore.crossing import Crossing
 from livermore.db import db
@@ -81,6 +81,7 @@ class Host:
 
     async def run(self) -> None:
         """Hold the lease (or wait for it), and beat, until cancelled."""
+        logs.about(exchange=self.id)
         beat, away = 0.0, False
         writer = asyncio.create_task(self._journal.run(), name=f"{self.id} journal")
         try:
@@ -274,6 +275,7 @@ class Host:
 
     async def _keep_running(self, connector: Connector) -> None:
         """Run the connector; one that fell over, by our own fault or for want of the database, is started again."""
+        logs.about(exchange=self.id)
         faults, waits = Backoff(1.0, 60.0), Backoff(1.0, MOST_WAITED)
         while True:
             backoff = faults

@@ -18,6 +18,7 @@ _known: OrderedDict[str, None] = OrderedDict()
 _lock = Lock()
 
 _NAMES = r"(?:api[-_]?key|api[-_]?secret|secret(?:[-_]?key)?|pass(?:word|phrase|wd)?|token|signature|sessionid|csrftoken|cb-access-\w+)"
+# Repeats that may begin anywhere are bounded: a long word without any of this must not cost its length squared.
 _SHAPES = [
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), HIDDEN),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), HIDDEN),
@@ -25,13 +26,13 @@ _SHAPES = [
     (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{HIDDEN}"),
     # Webhooks carry their secret in the path.
     (re.compile(r"(?i)(https://(?:hooks\.slack\.com|(?:\w+\.)?discord(?:app)?\.com/api/webhooks|api\.telegram\.org)/)\S+"), rf"\1{HIDDEN}"),
-    (re.compile(r"([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"([a-z][a-z0-9+.-]{0,20}://[^\s/@:]*:)[^\s/@]+@"), rf"\1{HIDDEN}@"),
     # URLs of notification services are secrets as a whole: tgram://bot-token/chat.
     (
         re.compile(r"\b(?!https?:|wss?:|rediss?:|unix:|postgres(?:ql)?:|sqlite:|file:)([a-z][a-z0-9+.-]{2,20})://[^\s'\"]+"),
         rf"\1://{HIDDEN}",
     ),
-    (re.compile(rf"(?i)(?<!\w)((?:[\w-]*[_-])?{_NAMES}['\"]?\s*[=:]\s*['\"]?)(?!\(hidden\))[^\s'\",;&)\]}}]{{4,}}"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?i)(?<!\w)((?:[\w-]{{0,60}}[_-])?{_NAMES}['\"]?\s*[=:]\s*['\"]?)(?!\(hidden\))[^\s'\",;&)\]}}]{{4,}}"), rf"\1{HIDDEN}"),
 ]
 
 
@@ -68,7 +69,11 @@ class RedactingFilter(logging.Filter):
     """For handlers with a formatter of their own: the message, and the traceback as text."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), ()
+        try:
+            message = record.getMessage()
+        except Exception as error:  # arguments that do not fit: the caller must not fail over a log line
+            message = f"{record.msg} [its arguments do not fit: {type(error).__name__}]"
+        record.msg, record.args = redact(message), ()
         if record.exc_info:
             record.exc_text = redact(record.exc_text or logging.Formatter().formatException(record.exc_info))
         return True

@@ -1,5 +1,6 @@
 """Settings, all from the environment or from .env beside manage.py. docs/operations.md lists them."""
 
+import logging
 import os
 from datetime import timedelta
 from importlib.util import find_spec
@@ -40,6 +41,8 @@ FIELD_KEYS = _words("FIELD_KEYS")
 ALLOWED_HOSTS = _words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEMO else "")
 DATA_DIR = Path(env.str("LIVERMORE_DATA_DIR", str(BASE_DIR / "var"))).expanduser()
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", "line").lower()
+"""How log lines are written: "line" for people, "json" for programs."""
 REDIS_URL = env.str("REDIS_URL", "")
 SYSTEM_USER = env.str("LIVERMORE_SYSTEM_USER", "")
 """For whom `runexchange` runs where --user names nobody."""
@@ -70,6 +73,7 @@ if _problems := unsafe_settings(
     allowed_hosts=ALLOWED_HOSTS,
     redis_url=REDIS_URL,
     log_level=LOG_LEVEL,
+    log_format=LOG_FORMAT,
     market_cap_url=MARKET_CAP_URL,
     metrics_token=METRICS_TOKEN,
     exchange_hosts=EXCHANGE_HOSTS,
@@ -332,10 +336,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"()": "livermore.redaction.RedactingFormatter", "format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}
+        "line": {"()": "livermore.redaction.RedactingFormatter", "format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
+        "json": {"()": "livermore.jsonlines.JsonLines"},
     },
     "filters": {"redacted": {"()": "livermore.redaction.RedactingFilter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redacted"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["redacted"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
@@ -347,5 +352,9 @@ LOGGING = {
         # Addresses of channels are secrets, and these two would write them: alerts/sending.py listens to the one, nobody to the other.
         "apprise": {"propagate": False},
         "urllib3": {"level": "CRITICAL"},
+        # uvicorn's own handlers know neither our format nor our secrets; it has set them by the time that these settings are read.
+        **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.access", "uvicorn.error")},
     },
 }
+if LOG_FORMAT == "json":
+    logging.captureWarnings(True)  # a warning is a line as well

@@ -28,6 +28,7 @@ os.environ.update(
     LIVERMORE_DATA_DIR=str(_directory),
     REDIS_URL="",
     LOG_LEVEL="INFO",
+    LOG_FORMAT="line",
     METRICS_TOKEN="",
     METRICS_LOOPBACK="false",
     OUTBOUND_NETWORKS=os.environ.get("LIVERMORE_TEST_NETWORKS", ""),  # where a test has servers of its own

@@ -43,6 +43,7 @@ NO_PASSWORD = "REDIS_URL names another machine without a password: anyone there 
         (SAFE, {"secret_key": "q7" * 25}, WEAK),
         (SAFE, {"secret_key": "django-insecure-" + "q7Rk2WvZ9x" * 5}, WEAK),
         (SAFE, {"log_level": "LOUD"}, "LOG_LEVEL is 'LOUD': use one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        (SAFE, {"log_format": "xml"}, "LOG_FORMAT is 'xml': use one of line, json"),
         (
             SAFE,
             {"field_keys": []},

@@ -17,7 +17,9 @@ from django.db import connection
 from alerts.models import NotificationChannel, PushKey
 from exchanges.models import ApiToken, Exchange, UserExchange
 from livermore import bus
+from livermore.configuration import LOG_FORMATS
 from livermore.fields import encrypted
+from livermore.jsonlines import JsonLines
 from livermore.redaction import RedactingFilter, RedactingFormatter, redact, remember
 from livermore.rotation import encrypted_fields
 from tests import seeds
@@ -121,7 +123,9 @@ def test_every_handler_of_the_project_redacts() -> None:
     """Also those that somebody adds later."""
     for name, handler in settings.LOGGING["handlers"].items():
         assert handler["filters"] == ["redacted"], name
-        assert settings.LOGGING["formatters"][handler["formatter"]]["()"] == "livermore.redaction.RedactingFormatter", name
+        assert handler["formatter"] in LOG_FORMATS, name
+    ours = {name: formatter["()"] for name, formatter in settings.LOGGING["formatters"].items()}
+    assert ours == {"line": "livermore.redaction.RedactingFormatter", "json": "livermore.jsonlines.JsonLines"}
 
 
 # Canaries
@@ -129,19 +133,20 @@ def test_every_handler_of_the_project_redacts() -> None:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """All that the project's own handler writes, at DEBUG, of every logger."""
+    """All that the project's own handler writes, in either format, at DEBUG, of every logger."""
     out = io.StringIO()
-    handler = logging.StreamHandler(out)
     line = settings.LOGGING["formatters"]["line"]
-    handler.setFormatter(RedactingFormatter(line["format"], style=line["style"]))
-    handler.addFilter(RedactingFilter())
+    handlers = [logging.StreamHandler(out), logging.StreamHandler(out)]
+    for handler, formatter in zip(handlers, [RedactingFormatter(line["format"], style=line["style"]), JsonLines()], strict=True):
+        handler.setFormatter(formatter)
+        handler.addFilter(RedactingFilter())
     root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
+    before, kept = root.level, root.handlers
+    root.handlers = [*kept, *handlers]
     root.setLevel(logging.DEBUG)
     yield out
     root.setLevel(before)
-    root.removeHandler(handler)
+    root.handlers = kept
 
 
 @pytest.fixture
