@@ -25,7 +25,7 @@ from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
 from exchanges import tokens
 from exchanges.services import SESSION_DOUBTED
 from exchanges.status import now_ms
-from livermore import bus, keys, logs
+from livermore import bus, keys, logs, measures
 from livermore.db import db
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._greeting = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
         self._checker: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         await self.accept()
+        measures.feed.opened += 1
+        measures.lag.watch()
         user = self.scope["user"]
         if not user.is_authenticated:
             await self.close(LOG_IN_AGAIN)  # after accept, so that the page can tell "log in" from "server down"
@@ -215,7 +218,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
         if self._flusher is None or self._flusher.done():
             return
         if said is not None and said.type == "ack":
-            self.outbox.acknowledge(said.n)
+            for published_at in self.outbox.acknowledge(said.n):
+                measures.feed.acknowledged.add((now_ms() - published_at) / 1000)
             self._owed.set()
         elif not self._allowance.take(time.monotonic()):
             await self._stop_asking(text_data)
@@ -237,7 +241,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 self.send_soon(self._subscribed(None))
             await self._listen()
             if wanted:
-                self.outbox.put_first(await hub().snapshot(self.viewer, resume))
+                measures.feed.resumes += bool(resume)
+                self.outbox.put_first(await measures.feed.snapshot.of(hub().snapshot(self.viewer, resume)))
             else:
                 await hub().look_at_tiers()
             self.outbox.put_first(account)
@@ -298,12 +303,15 @@ class FeedConsumer(AsyncWebsocketConsumer):
         elif kind in {"ticker", "candle"}:
             if self._wants(address) and self._sees((exchange_id, symbol)):
                 self.outbox.put_latest(address, data)
+                if kind == "candle":
+                    self.outbox.note(kind, measures.published.at(data))
                 self._owed.set()
         elif kind == "lifecycle":
             self._take_lifecycle(address, data)
         elif kind == "moves":
             self._take_move(address, data)
         elif self._wants(address):
+            self.outbox.note("alert", measures.published.at(data))
             self.send_soon(data)
 
     def _wants(self, address: Address) -> bool:
@@ -341,6 +349,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
             alert = _decode_alert(data)
             if alert.type != "alert" or alert.shared or not self.subscriptions.wants_alert(alert.source_exchange_id, alert.symbol):
                 return
+        self.outbox.note("alert", measures.published.at(data))
         self.send_soon(data)
 
     def _own_changed(self, data: bytes) -> None:
@@ -385,7 +394,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
             self.send_soon(msgspec.json.encode(message))
 
     def _give_up(self) -> None:
-        if self._flusher is not None and not self._flusher.done():
+        # Once: what a cancelled task still has to come is more of what is too much.
+        if self._closing is None and self._flusher is not None and not self._flusher.done():
+            measures.feed.too_slow += 1
             self._flusher.cancel()
             self._closing = asyncio.create_task(self.close(TOO_SLOW))
 
@@ -412,13 +423,24 @@ class FeedConsumer(AsyncWebsocketConsumer):
             frame = self.outbox.frame()
             if frame is not None:
                 await self.send(text_data=frame.decode())
+                self._count_sent()
             if not self.outbox.blocked:
                 slow_since = None
             elif slow_since is None:
                 slow_since = time.monotonic()
             elif time.monotonic() - slow_since > SLOW_FOR:
+                measures.feed.too_slow += 1
                 await self.close(TOO_SLOW)
                 return
+
+    def _count_sent(self) -> None:
+        """Of a frame that is on its way: once for all that it carries, since frames, not messages, are the cost."""
+        feed, outbox = measures.feed, self.outbox
+        feed.frames += 1
+        feed.conflated += outbox.conflated
+        outbox.conflated = 0
+        for kind, published_at in outbox.carried.items():
+            feed.sent[kind].add((now_ms() - published_at) / 1000)
 
 
 def _patterns(viewer: Viewer) -> set[str]:

@@ -54,8 +54,15 @@ class Worker:
         self._redis = redis
         self._news, self._owed = asyncio.Event(), asyncio.Event()
         self._busy: dict[int, asyncio.Task[None]] = {}
+        self.beat_at = 0
+        """When it last reached Redis, ms UTC."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
         self._health = deciding.Health()
+
+    @property
+    def sending(self) -> int:
+        """Messages on their way."""
+        return len(self._busy)
 
     async def run(self) -> None:
         """Deliver until cancelled. What is being sent then is sent to its end, for a few seconds."""
@@ -186,6 +193,7 @@ class Worker:
     async def _beat(self) -> None:
         value = {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time_ns() // 1_000_000}
         await self._redis.set(keys.delivery_beat(), bus.encode(value), ex=BEAT_TTL)
+        self.beat_at = now_ms()
 
     async def _end_silences(self) -> None:
         await db(deciding.silences_sweep)(now_ms())
@@ -194,10 +202,12 @@ class Worker:
         await db(delivery_services.deliveries_sweep)(now=now_ms())
 
 
-async def deliver() -> None:
-    """Deliver until cancelled."""
+async def deliver(watch: Callable[[Worker], None] = lambda worker: None) -> None:
+    """Deliver until cancelled. ``watch`` is given who does, to be measured."""
     redis = bus.connect()
+    worker = Worker(redis)
+    watch(worker)
     try:
-        await Worker(redis).run()
+        await worker.run()
     finally:
         await redis.aclose()

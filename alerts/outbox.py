@@ -25,6 +25,12 @@ class Outbox:
         self._sent = 0
         self._acknowledged = 0
         self.held = True
+        self.conflated = 0
+        """Messages that were replaced by a newer one before they were sent."""
+        self._oldest: dict[str, int] = {}
+        self.carried: dict[str, int] = {}
+        """Of the last frame, by kind: when the oldest message in it was published, ms UTC, as far as that was noted."""
+        self._out: deque[tuple[int, int]] = deque()
 
     def put(self, message: bytes) -> None:
         """A message that must arrive, in order. Raises Overflow."""
@@ -34,16 +40,26 @@ class Outbox:
 
     def put_latest(self, key: Hashable, message: bytes) -> None:
         """A message that replaces an older one of its key."""
-        self._latest.pop(key, None)
+        if self._latest.pop(key, None) is not None:
+            self.conflated += 1
         self._latest[key] = message
+
+    def note(self, kind: str, published_at: int) -> None:
+        """Something of this kind that was just put was published at (ms UTC; 0: it does not say)."""
+        if published_at and not 0 < self._oldest.get(kind, 0) <= published_at:
+            self._oldest[kind] = published_at
 
     def put_first(self, message: bytes) -> None:
         """A snapshot: before everything that came while it was read."""
         self._queue.appendleft(message)
 
-    def acknowledge(self, frame: int) -> None:
-        """The page has every frame up to this one."""
+    def acknowledge(self, frame: int) -> list[int]:
+        """The page has every frame up to this one. Returns when the oldest noted message of each was published, ms UTC."""
         self._acknowledged = max(self._acknowledged, min(frame, self._sent))
+        arrived = []
+        while self._out and self._out[0][0] <= self._acknowledged:
+            arrived.append(self._out.popleft()[1])
+        return arrived
 
     @property
     def blocked(self) -> bool:
@@ -72,4 +88,7 @@ class Outbox:
         body = b",".join((*self._queue, *self._latest.values()))
         self._queue.clear()
         self._latest.clear()
+        self.carried, self._oldest = self._oldest, {}
+        if self.carried:
+            self._out.append((self._sent, min(self.carried.values())))
         return b'{"n":%d,"m":[%b]}' % (self._sent, body)

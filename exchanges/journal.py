@@ -38,6 +38,8 @@ class Journal:
     def __init__(self, exchange_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._exchange_id, self._clock = exchange_id, clock
         self._noted: list[Noted] = []
+        self.dropped = 0
+        """Notes that were lost since too many waited."""
         self._wake = asyncio.Event()
         self._closing = self._away = False
         self.begin()
@@ -52,8 +54,17 @@ class Journal:
     def note(self, event: str, reason: str = "") -> None:
         """Keep a change of the exchange's state or connection. The same again is none, nor is the next attempt of many."""
         if self._changes(event, reason):
-            self._noted = [*self._noted[-MOST_KEPT + 1 :], Noted(event, now_ms(), reason[:300])]
+            self._keep([*self._noted, Noted(event, now_ms(), reason[:300])])
             self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Notes that are not written yet."""
+        return len(self._noted)
+
+    def _keep(self, noted: list[Noted]) -> None:
+        self.dropped += max(0, len(noted) - MOST_KEPT)
+        self._noted = noted[-MOST_KEPT:]
 
     def _changes(self, event: str, reason: str) -> bool:
         if event in STATES:
@@ -95,7 +106,8 @@ class Journal:
         except IntegrityError as error:
             log.warning("%s: what happened could not be written: %s", self._exchange_id, error)
         except DatabaseError:
-            self._noted, self._seen = [*noted, *self._noted][-MOST_KEPT:], self._seen or seen
+            self._keep([*noted, *self._noted])
+            self._seen = self._seen or seen
             raise
         self._away = False
 

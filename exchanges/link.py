@@ -277,6 +277,11 @@ class Link:
         with contextlib.suppress(Exception):
             await self._ws.close()
 
+    @property
+    def waiting(self) -> int:
+        """Frames that have come and are not read yet: a few dozen at most, then the exchange is made to wait."""
+        return len(self._ws.recv_messages.frames)
+
     async def _read(self) -> None:
         parse = self._adapter.parse
         receive = self._ws.recv

@@ -21,6 +21,7 @@ from exchanges.pacing import Backoff
 from exchanges.shards import WHOLE, Shard
 from livermore.bus import FAILURES
 from livermore.db import db
+from livermore.measures import Commits
 from market_data import store
 from market_data.candles import Bar
 from market_data.macdv import Reading
@@ -91,6 +92,7 @@ class Committer:
         self._filled, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self.commits = 0
+        self.measured = Commits()
         self._redis_away = False
         self._taken_at: float | None = None
 
@@ -112,7 +114,9 @@ class Committer:
             batch, self.batch = self.batch, Batch()
             self._taken_at = time.monotonic()
             checkpoints = [self._checkpoint(series) for series in batch.touched.values()]
-            self.publisher.add(await self._store(checkpoints, batch))
+            alerts = await self.measured.steps["database"].of(self._store(checkpoints, batch))
+            self.measured.committed(len(batch.closes), len(checkpoints), len(alerts))
+            self.publisher.add(alerts)
             await self.try_redis(self._write(batch), patience=PATIENCE + len(batch.histories) * A_HISTORY)
             self.commits += 1
             self._taken_at = None
@@ -157,12 +161,13 @@ class Committer:
         for history in batch.histories:
             await self.write_history(history.series, history.bars, history.readings)
         closes = [close for close in batch.closes if close.symbol in self.keepers]
+        steps = self.measured.steps
         if self.publisher.waits:  # alerts go out first, and name candles that everybody can read
-            await store.write_closes(self._redis, self.exchange_id, closes, self.keepers)
-            await self.publisher.flush()
-            await store.publish_closes(self._redis, self.exchange_id, closes)
+            await steps["redis"].of(store.write_closes(self._redis, self.exchange_id, closes, self.keepers))
+            await steps["alerts"].of(self.publisher.flush())
+            await steps["closes"].of(store.publish_closes(self._redis, self.exchange_id, closes))
         else:
-            await store.put_closes(self._redis, self.exchange_id, closes, self.keepers)
+            await steps["redis"].of(store.put_closes(self._redis, self.exchange_id, closes, self.keepers))
 
     async def write_history(self, series: Series, bars: list[Bar], readings: Mapping[int, Reading] | None = None) -> None:
         """Write a history where its symbol stands now, if it is still followed."""

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -19,14 +19,24 @@ from exchanges import control, status
 from exchanges.models import Exchange, KeyState
 from exchanges.shards import WHOLE, Shard
 from exchanges.status import Status
-from livermore import embedded
+from livermore import embedded, telemetry
 from livermore.bus import FAILURES
-from livermore.hosting import Record, Show, host
+from livermore.hosting import Host, Record, Show, host
 from symbols import account, wants
+
+if TYPE_CHECKING:
+    from alerts.delivery import Worker
 
 log = logging.getLogger(__name__)
 
 BAR_WIDTH = 30
+METRICS_PORT: dict[str, Any] = {
+    "type": int,
+    "default": settings.METRICS_PORT,
+    "metavar": "N",
+    "help": "serve /metrics, /healthz and /readyz of this process on this port of METRICS_HOST; 0 for none (default: METRICS_PORT)",
+}
+"""The option of the commands that serve no pages."""
 
 
 @contextmanager
@@ -54,12 +64,19 @@ def revive_redis() -> None:
 
 
 def run_exchanges(
-    names: Sequence[str], autostart: Sequence[str], *, out: TextIO, user: str = "", record: Record | None = None, shard: Shard = WHOLE
+    names: Sequence[str],
+    autostart: Sequence[str],
+    *,
+    out: TextIO,
+    user: str = "",
+    record: Record | None = None,
+    shard: Shard = WHOLE,
+    metrics_port: int = 0,
 ) -> None:
     """Host exchanges until Ctrl-C or SIGTERM, for the system user named, if any (AUTH-01). Needs no browser.
 
     ``record``: begins a recording of what an exchange sends, at each of its starts. ``shard``: only that part of the symbols of each.
-    Raises CommandError for an unknown exchange or user, an unreachable Redis or database.
+    ``metrics_port``: 0 for none. Raises CommandError for an unknown exchange or user, an unreachable Redis or database, a port that is taken.
     """
     system_user = find_system_user(user) if user else None
     exchanges = chosen(names or watched_by(system_user), also=autostart)
@@ -73,21 +90,19 @@ def run_exchanges(
         if not autostart:
             out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
         show = progress_bar(sys.stderr) if sys.stderr.isatty() else progress_lines(out)
-        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record, shard))
+        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record, shard, metrics_port))
         out.write("Stopped.")
 
 
-def run_delivery(*, out: TextIO) -> None:
-    """Deliver notifications until Ctrl-C or SIGTERM. Raises CommandError for an unreachable Redis or database."""
-    from alerts.delivery import deliver  # it brings what sends, which no other process needs
-
+def run_delivery(*, out: TextIO, metrics_port: int = 0) -> None:
+    """Deliver notifications until Ctrl-C or SIGTERM. Raises CommandError for an unreachable Redis or database, a port that is taken."""
     try:
         Exchange.objects.exists()
     except DatabaseError as error:
         raise CommandError(f"The database cannot be read: {error}. Run `python manage.py migrate`, or check DATABASE_URL.") from error
     with redis_ready():
         out.write("Delivering notifications. Ctrl-C ends it.")
-        asyncio.run(_run(deliver()))
+        asyncio.run(_deliver_until_signalled(metrics_port))
         out.write("Stopped.")
 
 
@@ -134,8 +149,32 @@ def said_of(user: User, exchanges: Sequence[Exchange]) -> str:
     return f"For {user.username}: {added} added symbols, {held} positions from ${minimum:g} up, {keys} keys."
 
 
-async def _until_signalled(exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None, shard: Shard) -> None:
-    await _run(host(exchanges, autostart, show, revive_redis, record, shard))
+async def _until_signalled(
+    exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None, shard: Shard, metrics_port: int
+) -> None:
+    hosts: list[Host] = []
+
+    def text() -> bytes:
+        from livermore import connector_metrics, exposition  # they weigh something, and are off by default
+
+        return exposition.text(lambda: connector_metrics.collect(hosts))
+
+    async with telemetry.serving(metrics_port, text, lambda: telemetry.leases(hosts)):
+        await _run(host(exchanges, autostart, show, revive_redis, record, shard, hosts.extend))
+
+
+async def _deliver_until_signalled(metrics_port: int) -> None:
+    from alerts.delivery import deliver  # it brings what sends, which no other process needs
+
+    workers: list[Worker] = []
+
+    def text() -> bytes:
+        from livermore import connector_metrics, exposition
+
+        return exposition.text(lambda: connector_metrics.of_delivery(workers))
+
+    async with telemetry.serving(metrics_port, text):
+        await _run(deliver(workers.append))
 
 
 async def _run(running: Coroutine[Any, Any, None]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.db import Error as DatabaseError
 from redis.asyncio import Redis
@@ -45,6 +45,8 @@ Revive = Callable[[], None]
 """Starts a Redis that is ours to start, when it is gone."""
 Record = Callable[[Exchange], Recorder]
 """Begins a recording of what a connector hears."""
+Watch = Callable[[Iterable["Host"]], None]
+"""Told whom it hosts, for who measures."""
 
 
 class Host:
@@ -71,13 +73,18 @@ class Host:
         self._record = record
         self._lease = lease_of(redis, exchange.pk, shard)
         self._witness = Witness(redis, lambda number: keys.exchange_witness(exchange.pk, str(shard), number))
-        self._journal = Journal(exchange.pk)
+        self.journal = self._journal = Journal(exchange.pk)
         self._spoke = False
         self._alone: dict[Shard, int] = {}
         self._holds = False
         self._told_standby = False
         self._runner: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+
+    @property
+    def role(self) -> str:
+        """What this process is to the exchange: "holds" its lease, "stands by" for who does, or "" while Redis has not said."""
+        return "holds" if self._holds else "stands by" if self._told_standby else ""
 
     async def run(self) -> None:
         """Hold the lease (or wait for it), and beat, until cancelled."""
@@ -358,6 +365,7 @@ async def host(
     revive: Revive = lambda: None,
     record: Record | None = None,
     shard: Shard = WHOLE,
+    watch: Watch = lambda hosts: None,
 ) -> None:
     """Host these exchanges, or a shard of each, until cancelled; those in ``autostart`` start at once.
 
@@ -368,6 +376,8 @@ async def host(
         exchange.pk: Host(exchange, redis, autostart=exchange.pk in autostart, show=show, revive=revive, record=record, shard=shard)
         for exchange in exchanges
     }
+
+    watch(hosts.values())
 
     async def handle(command: Command) -> Answer | None:
         return await hosts[command.exchange_id].handle(command) if command.exchange_id in hosts else None

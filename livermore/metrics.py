@@ -1,17 +1,13 @@
 """/metrics, for Prometheus: how each exchange does, read from Redis when asked, and what the sockets of this process are owed."""
 
-import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from alerts import feedhub
 from alerts.delivery_services import DWELL, deliveries_waiting
@@ -19,8 +15,8 @@ from alerts.models import Kind
 from exchanges.health import exchange_healths
 from exchanges.models import STATES, Exchange
 from exchanges.status import now_ms
-from livermore import bus, keys
-from livermore.configuration import is_loopback
+from livermore import bus, exposition, keys, measures
+from livermore.telemetry import FORWARDED, NEEDS_TOKEN, may_read
 
 GAUGES = {
     "messages_per_s": ("messages_per_second", "Frames a second from the exchange, over 10 s.", 1),
@@ -49,49 +45,30 @@ COUNTERS = {
     "gaps_repaired": ("gaps_repaired", "Times that candles the stream had not brought were fetched."),
 }
 """Each starts at 0 when a connector starts."""
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 
 @login_not_required
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
     """For whoever sends METRICS_TOKEN, or, with METRICS_LOOPBACK, for programs of this machine; 403 for everybody else."""
-    if not (_has_token(request) or _is_local(request)):
-        return JsonResponse({"detail": "This needs METRICS_TOKEN as a bearer token: docs/operations.md."}, status=403)
+    forwarded = any(f"HTTP_{name.upper().replace('-', '_')}" in request.META for name in FORWARDED)
+    if not may_read(request.headers.get("Authorization", ""), request.META.get("REMOTE_ADDR", ""), forwarded=forwarded):
+        return JsonResponse({"detail": NEEDS_TOKEN}, status=403)
     return _written(request)
-
-
-def _has_token(request: HttpRequest) -> bool:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    wanted = settings.METRICS_TOKEN
-    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode())
-
-
-def _is_local(request: HttpRequest) -> bool:
-    """Behind a proxy on this machine everybody comes from loopback: whatever bears the mark of one is not local."""
-    if not settings.METRICS_LOOPBACK or any(name in request.META for name in _FORWARDED):
-        return False
-    return is_loopback(request.META.get("REMOTE_ADDR", ""))
 
 
 @require_safe
 def _written(request: HttpRequest) -> HttpResponse:
-    registry = CollectorRegistry()
-    registry.register(_Collector())
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return HttpResponse(exposition.text(_collect), content_type=exposition.CONTENT_TYPE)
 
 
-class _Collector:
-    """Of one answer: everything is read when it is asked for."""
-
-    def collect(self) -> Iterator[Metric]:
-        healths = exchange_healths(Exchange.objects.filter(active=True))
-        yield from _of_exchanges(healths)
-        yield from _of_sockets(feedhub.backlogs())
-        yield from _of_deliveries(_figures(), deliveries_waiting())
-
-    def describe(self) -> Iterable[Metric]:
-        return []
+def _collect() -> Iterator[Metric]:
+    healths = exchange_healths(Exchange.objects.filter(active=True))
+    yield from _of_exchanges(healths)
+    yield from _of_sockets(feedhub.backlogs())
+    yield from _of_the_feed(measures.feed)
+    yield _of_requests()
+    yield from _of_deliveries(_figures(), deliveries_waiting())
 
 
 def _of_exchanges(healths: list[dict[str, Any]]) -> Iterator[Metric]:
@@ -164,3 +141,36 @@ def _of_sockets(backlogs: list[tuple[int, int]]) -> Iterator[Metric]:
     )
     out = sum(out for _, out in backlogs)
     yield GaugeMetricFamily("livermore_feed_unacknowledged_frames", "Frames sent and not acknowledged, over all sockets.", value=out)
+
+
+def _of_the_feed(feed: measures.Feed) -> Iterator[Metric]:
+    """Since this process began."""
+    for name, meaning, value in (
+        ("livermore_feed_connections", "Sockets that were opened.", feed.opened),
+        ("livermore_feed_frames_sent", "Frames put on sockets.", feed.frames),
+        ("livermore_feed_conflated_messages", "Messages that a newer one replaced before they were sent.", feed.conflated),
+        ("livermore_feed_too_slow_closes", "Sockets that were closed since they did not keep up.", feed.too_slow),
+        ("livermore_feed_resumes", "Pages that came back and asked for what they had missed.", feed.resumes),
+    ):
+        yield CounterMetricFamily(name, meaning, value=value)
+    yield exposition.histogram("livermore_feed_snapshot_seconds", "How long a page waited for its snapshot.", {(): feed.snapshot})
+    yield exposition.histogram(
+        "livermore_feed_publish_to_send_seconds",
+        "From the publication of the oldest alert or candle in a frame until the frame was put on the socket.",
+        {(kind,): timings for kind, timings in feed.sent.items()},
+        labels=("kind",),
+    )
+    yield exposition.histogram(
+        "livermore_feed_publish_to_acknowledge_seconds",
+        "The same until the browser had acknowledged the frame, which pages do every few seconds only.",
+        {(): feed.acknowledged},
+    )
+
+
+def _of_requests() -> Metric:
+    return exposition.histogram(
+        "livermore_http_request_duration_seconds",
+        "How long an answer took, by the name of its view.",
+        {(view, method, status): timings for (view, method, status), timings in list(measures.requests.items())},
+        labels=("view", "method", "status"),
+    )

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import Error as DatabaseError
 from redis.asyncio import Redis
@@ -75,6 +75,16 @@ FETCHED = Closing("history")
 def read_back_from(start: int) -> int:
     """From where on to ask for candles that are due from ``start`` on: the last final ones with them, to notice that one was revised."""
     return start - (RECENT - 1) * STEP
+
+
+class Inside(NamedTuple):
+    """What a connector is made of, for who measures it."""
+
+    engine: Engine
+    rest: RestClient
+    committer: Committer
+    pool: Pool
+    tickers: dict[str, tuple[Ticker, int]]
 
 
 class Connector:
@@ -159,6 +169,10 @@ class Connector:
             recorder=self._recorder,
         )
         return rest, engine
+
+    @property
+    def inside(self) -> Inside:
+        return Inside(self._engine, self._rest, self._committer, self._pool, self._tickers)
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

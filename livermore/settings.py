@@ -60,6 +60,10 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 """Whoever sends it as a bearer token may read /metrics; empty: nobody may, but see below."""
 METRICS_LOOPBACK = env.bool("METRICS_LOOPBACK", False)
 """Whether a program on this machine that asks without a proxy between may read /metrics without a token."""
+METRICS_PORT = env.int("METRICS_PORT", 0)
+"""Where `runexchange` and `rundelivery` serve their own; 0: nowhere. Processes of one machine need one each: see --metrics-port."""
+METRICS_HOST = env.str("METRICS_HOST", "127.0.0.1")
+"""The address they do it at."""
 
 SITE_URL = env.str("SITE_URL", "" if DEMO or not ALLOWED_HOSTS else f"https://{ALLOWED_HOSTS[0].lstrip('.')}").rstrip("/")
 """Where our pages are, for links in messages; empty: they carry none."""
@@ -123,6 +127,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "livermore.middleware.timed",  # first: what the others need is in it
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "livermore.middleware.ContentSecurityPolicyMiddleware",

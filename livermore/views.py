@@ -1,6 +1,5 @@
 """Pages that belong to no app: health, the password, and the answers for what was not found or broke."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
 from django.contrib.staticfiles import finders
-from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -25,9 +23,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from livermore import bus
-
-log = logging.getLogger(__name__)
+from livermore import readiness
 
 
 @login_not_required
@@ -40,29 +36,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether database and Redis answer; 503 and which one where they do not."""
-    answers = {"database": _database_answers(), "redis": _redis_answers()}
-    ok = all(answers.values())
-    return JsonResponse({"ok": ok, **answers}, status=200 if ok else 503)
-
-
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError as error:
-        log.warning("the database does not answer: %s", error)
-        return False
-    return True
-
-
-def _redis_answers() -> bool:
-    try:
-        bus.sync().ping()
-    except bus.FAILURES as error:
-        log.warning("Redis does not answer: %s", error)
-        return False
-    return True
+    """Whether database and Redis answer and the migrations are applied; 503 where not. Each part with its reason."""
+    status, body = readiness.answer(readiness.parts())
+    return JsonResponse(body, status=status)
 
 
 @login_not_required

@@ -29,8 +29,10 @@ os.environ.update(
     REDIS_URL="",
     LOG_LEVEL="INFO",
     LOG_FORMAT="line",
-    METRICS_TOKEN="",
+    METRICS_TOKEN=os.environ.get("LIVERMORE_TEST_METRICS_TOKEN", ""),  # where a test asks a program of its own
     METRICS_LOOPBACK="false",
+    METRICS_PORT="0",
+    METRICS_HOST="127.0.0.1",
     OUTBOUND_NETWORKS=os.environ.get("LIVERMORE_TEST_NETWORKS", ""),  # where a test has servers of its own
 )
 os.environ.setdefault("EXCHANGE_HOSTS", "")

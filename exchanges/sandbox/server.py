@@ -15,13 +15,12 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qs, urlsplit
 
-import uvicorn
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -37,6 +36,7 @@ from exchanges.sandbox.paths import DAY
 from exchanges.sandbox.protocol import Exchange, Session
 from exchanges.sandbox.rest import Application
 from exchanges.sandbox.venues import DEFAULT, Venue
+from livermore.inloop import InLoop
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class Sandbox:
     @contextlib.asynccontextmanager
     async def _rest(self, bound: socket.socket) -> AsyncIterator[None]:
         desks = {name: PROTOCOLS[exchange.venue.protocol].Desk(exchange) for name, exchange in self.exchanges.items()}
-        server = _HttpServer(Application(desks, self.market, self.clock, self.faults, self.counters))
+        server = InLoop(Application(desks, self.market, self.clock, self.faults, self.counters))
         task = asyncio.create_task(server.serve([bound]), name="sandbox REST")
         try:
             await server.ready.wait()
@@ -204,43 +204,6 @@ class Sandbox:
 
     def _save(self, path: Path) -> None:
         save_state(path, State(self.seed, self.epoch, self.clock.now(), self.clock.speed))
-
-
-class _HttpServer(uvicorn.Server):
-    """Uvicorn inside a running loop: signals belong to whoever runs the sandbox, and ``ready`` tells when it answers."""
-
-    def __init__(self, application: Application) -> None:
-        super().__init__(
-            uvicorn.Config(
-                application,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                http="h11",
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=1,
-                timeout_keep_alive=75,
-            )
-        )
-        self.ready, self._ended = asyncio.Event(), asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def main_loop(self) -> None:
-        """Sleep until the end, where uvicorn would look ten times a second whether a signal came."""
-        await self._ended.wait()
-
-    def end(self) -> None:
-        self._ended.set()
 
 
 def _check(venues: Sequence[Venue]) -> None:

@@ -16,6 +16,7 @@ from django.test import Client
 
 from alerts import services
 from alerts.feedhub import hub
+from alerts.outbox import MOST_QUEUED
 from alerts.publishing import Publisher
 from alerts.services import Naming
 from exchanges import status as statuses
@@ -23,8 +24,9 @@ from exchanges.events import Ticker
 from exchanges.models import Exchange, Preferences, UserExchange
 from exchanges.services import account_changed
 from exchanges.status import Status
-from livermore import bus, keys
+from livermore import bus, keys, measures
 from livermore.db import db
+from livermore.measures import Feed
 from market_data import store
 from market_data.candles import Bar
 from market_data.series import Series
@@ -32,6 +34,7 @@ from symbols.models import Position, Symbol, UserSymbol
 from symbols.tiers import Place
 from tests.alerts.drafts import commit, draft
 from tests.people import person
+from tests.simulated import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
 
@@ -612,3 +615,56 @@ async def test_a_session_that_cannot_be_looked_at_is_not_believed(trader: User, 
     monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.05)
     async with opened(trader) as page, database_away("django_session"):
         assert await page.closed() == 4503
+
+
+# What is measured
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
+    """Counts of this test only."""
+    fresh = Feed()
+    monkeypatch.setattr(measures, "feed", fresh)
+    return fresh
+
+
+async def test_the_way_from_publication_to_the_socket_and_back_is_timed(trader: User, btc: Symbol, feed: Feed):
+    epoch = "e"
+    published_at = statuses.now_ms() - 200
+    alert = {"type": "alert", "id": 1, "epoch": epoch, "source_exchange_id": "coinbase", "symbol": "BTC-USD", "published_at": published_at}
+    candle = {"type": "candle", "exchange_id": "coinbase", "symbol": "BTC-USD", "timeframe": "5m"}
+    client = bus.connect()
+    async with opened(trader) as page:
+        await page.hello()
+        assert feed.snapshot.count == 1
+        await client.publish(keys.channel_candle_close("coinbase", "BTC-USD", "5m"), bus.encode(candle))
+        await page.until(lambda message: message["type"] == "candle")
+        assert feed.sent["candle"].count == 0, "it does not say when it was published"
+        await client.publish(keys.channel_candle_close("coinbase", "BTC-USD", "5m"), bus.encode({**candle, "published_at": published_at}))
+        await page.until(lambda message: message["type"] == "candle")
+        await client.publish(keys.channel_alerts("coinbase"), bus.encode(alert))
+        await page.until(lambda message: message["type"] == "alert")
+        for kind in ("alert", "candle"):
+            assert feed.sent[kind].count == 1
+            assert feed.sent[kind].sum >= 0.2
+        assert feed.acknowledged.count == 0
+        await page.socket.send_json_to({"type": "ack", "n": page.frames[-1]})
+        await until(lambda: feed.acknowledged.count == 2, "both acknowledged")
+        assert feed.acknowledged.sum >= feed.sent["alert"].sum
+        assert (feed.opened, feed.frames, feed.resumes, feed.too_slow) == (1, len(page.frames), 0, 0)
+        await page.hello(coinbase={"epoch": epoch, "id": 0})
+        assert (feed.resumes, feed.snapshot.count) == (1, 2)
+    await client.aclose()
+
+
+async def test_a_socket_that_does_not_keep_up_is_counted_once(trader: User, feed: Feed):
+    client = bus.connect()
+    async with opened(trader) as page:
+        await page.hello()
+        async with client.pipeline(transaction=False) as pipe:
+            for number in range(3 * MOST_QUEUED):
+                pipe.publish(keys.channel_alerts("coinbase"), b'{"type":"alert","id":%d}' % number)
+            await pipe.execute()
+        assert await page.closed() == 4008
+        assert feed.too_slow == 1
+    await client.aclose()

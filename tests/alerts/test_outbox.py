@@ -66,3 +66,37 @@ def test_an_acknowledgement_of_what_was_never_sent_counts_for_nothing():
         outbox.put_latest("price", b"1")
         assert outbox.frame() is not None
     assert outbox.blocked
+
+
+def test_it_knows_when_the_oldest_of_each_kind_in_a_frame_was_published():
+    outbox = Outbox()
+    outbox.held = False
+    for at in (5, 3, 4, 0):
+        outbox.put(b"1")
+        outbox.note("alert", at)
+    outbox.note("candle", 2)
+    outbox.frame()
+    assert outbox.carried == {"alert": 3, "candle": 2}
+    outbox.put(b"1")
+    outbox.frame()
+    assert outbox.carried == {}, "of the last frame only"
+
+
+def test_an_acknowledgement_tells_when_what_it_covers_was_published_once():
+    outbox = Outbox()
+    outbox.held = False
+    for at in (10, 0, 30):
+        outbox.put(b"1")
+        outbox.note("alert", at)
+        outbox.frame()
+    assert outbox.acknowledge(2) == [10]
+    assert outbox.acknowledge(2) == []
+    assert outbox.acknowledge(99) == [30]
+
+
+def test_what_a_newer_message_replaced_is_counted():
+    outbox = Outbox()
+    for price in (b"1", b"2", b"3"):
+        outbox.put_latest("BTC", price)
+    outbox.put_latest("ETH", b"9")
+    assert outbox.conflated == 2

@@ -13,7 +13,7 @@ from exchanges.models import Exchange
 from exchanges.status import now_ms
 from livermore import bus, keys
 from livermore.db import db
-from tests import seeds
+from tests import documented, seeds
 from tests.alerts.notifying import delivery, reader
 from tests.exchanges.test_health import FIGURES, happened
 from tests.hosting import say_status
@@ -98,6 +98,26 @@ def test_this_machine_may_where_it_is_let_and_no_proxy_stands_between(settings, 
 
 
 # What it says
+
+
+@pytest.mark.usefixtures("_world", "_token")
+def test_it_serves_what_the_page_about_metrics_lists():
+    Client().get("/login/")
+    Client().get("/healthz")
+    say_status("coinbase", state="live", rejected=3, **{**FIGURES, "oldest": json.dumps([["BTC-USD", "ticker", 2_500]])})
+    text = Client().get("/metrics", **with_token()).text
+    tables = documented.documented()
+    listed = tables["web"] | tables["every"]
+    assert documented.served(text) == {(row.name, row.kind, row.meaning) for row in listed}
+    assert documented.labels(text) <= documented.series(listed).items()
+
+
+def test_names_follow_the_conventions_of_prometheus():
+    for row in set().union(*documented.documented().values()):
+        if row.name.startswith("livermore_"):
+            assert row.name.endswith("_total") == (row.kind == "counter"), row.name
+            assert not row.name.endswith(("_bucket", "_sum", "_count", "_ms", "_milliseconds", "_minutes")), row.name
+            assert row.kind != "histogram" or row.name.endswith(("_seconds", "_closes")), row.name
 
 
 @pytest.mark.usefixtures("_world", "_token")

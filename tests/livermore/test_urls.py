@@ -7,10 +7,12 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, path, resolve
 
 from exchanges.models import UserExchange
+from livermore import readiness
 from livermore.middleware import ADMIN, API_DOCS, HEADER, OWN_PAGES
 from tests import seeds
 from tests.people import browser, client_of, person
@@ -133,12 +135,30 @@ def test_health_says_only_that_this_process_answers(valkey):
 
 
 @pytest.mark.django_db
-def test_readiness_says_which_one_is_not_there(valkey):
+def test_readiness_says_which_part_is_not_there(valkey):
     client = client_of(None)
-    assert client.get("/readyz").json() == {"ok": True, "database": True, "redis": True}
+    parts = {
+        "database": {"ok": True, "reason": "it answers"},
+        "migrations": {"ok": True, "reason": "all are applied"},
+        "redis": {"ok": True, "reason": "it answers"},
+    }
+    assert client.get("/readyz").json() == {"ok": True, **parts}
     valkey.kill()
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (503, {"ok": False, "database": True, "redis": False})
+    redis = {"ok": False, "reason": "it does not answer (ConnectionError)"}
+    assert (answer.status_code, answer.json()) == (503, {"ok": False, **parts, "redis": redis})
+
+
+@pytest.mark.django_db
+def test_a_database_that_lacks_a_migration_is_not_ready(redis_url, monkeypatch):
+    monkeypatch.setattr(readiness, "_migrated", False)
+    last = MigrationRecorder.Migration.objects.filter(app="alerts").latest("pk")
+    last.delete()
+    answer = client_of(None).get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["migrations"] == {"ok": False, "reason": "1 are not applied: run manage.py migrate"}
+    MigrationRecorder.Migration(app=last.app, name=last.name).save()
+    assert client_of(None).get("/readyz").status_code == 200
 
 
 # What is not there, and what breaks

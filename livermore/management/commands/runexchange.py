@@ -39,10 +39,17 @@ class Command(BaseCommand):
             metavar="I/N",
             help="only the I-th of N parts of the symbols, e.g. 2/4; each part needs a process, and may have another as its standby",
         )
+        parser.add_argument("--metrics-port", **entry.METRICS_PORT)
         parser.add_argument("--autostart", action="append", default=[], metavar="EXCHANGE", help="start this one at once; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
         record = feeds.recorders_in(options["record"]) if options["record"] else None
         entry.run_exchanges(
-            options["exchanges"], options["autostart"], user=options["user"], out=self.stdout, record=record, shard=options["shard"]
+            options["exchanges"],
+            options["autostart"],
+            user=options["user"],
+            out=self.stdout,
+            record=record,
+            shard=options["shard"],
+            metrics_port=options["metrics_port"],
         )
