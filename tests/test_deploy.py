@@ -1,5 +1,6 @@
 """What deploy/ gives to a service manager, a proxy and a container engine: checked by those that are here, and against our own code."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
-from socket import create_server
+from socket import create_connection, create_server
 from typing import Any
 
 import pytest
@@ -37,14 +39,31 @@ from livermore.configuration import unsafe_settings
 PROJECT = Path(__file__).resolve().parents[1]
 DEPLOY = PROJECT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
+SITES = sorted((DEPLOY / "nginx").iterdir())
 SITE = DEPLOY / "nginx" / "livermore.conf"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+CLUSTER = yaml.safe_load((DEPLOY / "compose.cluster.yaml").read_text())
 EXAMPLE = DEPLOY / "compose.env.example"
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OF_CLUSTER: dict[str, dict[str, Any]] = CLUSTER["services"]
 OURS = sorted(name for name, service in SERVICES.items() if service["image"] == "livermore")
+OURS_OF_CLUSTER = sorted(name for name, service in OF_CLUSTER.items() if service["image"] == "livermore")
+NODES = sorted(name for name, service in OF_CLUSTER.items() if "--cluster-enabled" in service.get("command", []))
 HOSTED = sorted(set(OURS) - {"web", "migrate", "delivery"})
 TOP_LEVEL = {"name", "services", "networks", "volumes", "configs", "secrets", "include"}
+SHARD_EXAMPLE = DEPLOY / "shard.env.example"
+INSTANCES = {"livermore-exchange@": "coinbase", "livermore-exchange-shard@": "binance-1-of-2", "livermore-web@": "8001"}
+"""Template of a unit -> the instance it is tried with."""
 OF_OTHERS = {
+    "EXCHANGE",
+    "SHARD",
+    "GRAFANA_PASSWORD",
+    "GF_SECURITY_ADMIN_PASSWORD",
+    "GF_ANALYTICS_REPORTING_ENABLED",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES",
+    "GF_USERS_ALLOW_SIGN_UP",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
     "POSTGRES_USER",
     "POSTGRES_DB",
     "POSTGRES_PASSWORD",
@@ -54,7 +73,29 @@ OF_OTHERS = {
     "PYTHONDONTWRITEBYTECODE",
 }
 """Variables of the programs around Livermore; every other one has to be a setting."""
-SECRET = {"SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "REDISCLI_AUTH", "DATABASE_URL", "REDIS_URL"}
+SECRET = {
+    "GF_SECURITY_ADMIN_PASSWORD",
+    "METRICS_TOKEN",
+    "SECRET_KEY",
+    "FIELD_KEYS",
+    "POSTGRES_PASSWORD",
+    "VALKEY_PASSWORD",
+    "REDISCLI_AUTH",
+    "DATABASE_URL",
+    "REDIS_URL",
+}
+OF_A_SERVICE = {
+    "image", "build", "command", "environment", "networks", "depends_on", "init", "read_only", "tmpfs", "cap_drop", "security_opt",
+    "restart", "stop_grace_period", "ports", "healthcheck", "volumes", "deploy", "profiles", "secrets",
+}  # fmt: skip
+COMPOSES = next(
+    (
+        [program, "compose"]
+        for program in ("docker", "podman")
+        if shutil.which(program) and subprocess.run([program, "compose", "version"], capture_output=True, check=False).returncode == 0
+    ),
+    [],
+)
 INSTALLED = "/opt/livermore/.venv/bin/python"
 PATIENCE = 60.0
 
@@ -63,11 +104,14 @@ def files() -> list[Path]:
     return [path for path in sorted(DEPLOY.rglob("*")) if path.is_file()]
 
 
-def started_by_systemd() -> Iterator[list[str]]:
-    """Each ExecStart, as for coinbase and a user of that name."""
+def started_by_systemd(template: str = "") -> Iterator[list[str]]:
+    """Each ExecStart, or that of one template, as systemd spells it for the instance above and a user of that name."""
+    values = {"LIVERMORE_SYSTEM_USER": "operator", **dict(re.findall(r"^([A-Z]+)=(.+)$", SHARD_EXAMPLE.read_text(), re.MULTILINE))}
     for unit in UNITS:
         for line in re.findall(r"^ExecStart=(.+)$", unit.read_text(), re.MULTILINE):
-            yield shlex.split(line.replace("%i", "coinbase").replace("${LIVERMORE_SYSTEM_USER}", "operator"))
+            if unit.name.startswith(template):
+                line = line.replace("%i", INSTANCES.get(unit.stem, "%i"))
+                yield shlex.split(re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], line))
 
 
 def parsed(command: list[str]) -> dict[str, Any]:
@@ -87,18 +131,26 @@ def parsed(command: list[str]) -> dict[str, Any]:
 # Commands
 
 
-@pytest.mark.parametrize("command", [*started_by_systemd(), *(SERVICES[name]["command"] for name in OURS)], ids=shlex.join)
+@pytest.mark.parametrize(
+    "command",
+    [
+        *started_by_systemd(),
+        *(SERVICES[name]["command"] for name in OURS),
+        *(OF_CLUSTER[name]["command"] for name in OURS_OF_CLUSTER),
+    ],
+    ids=shlex.join,
+)
 def test_every_command_is_one_of_ours_and_its_arguments_are_understood(command: list[str]) -> None:
     given = parsed(command)
     if "app" in given:
         module, _, name = given["app"].partition(":")
         assert callable(getattr(import_module(module), name))
-        assert given["port"] == 8000
+        assert given["port"] in {8000, 8001}
 
 
 def test_a_process_of_an_exchange_hosts_that_one_and_starts_it() -> None:
     """One that named none would take the leases of all exchanges, and start its own only."""
-    (unit,) = [command for command in started_by_systemd() if "runexchange" in command]
+    (unit,) = started_by_systemd("livermore-exchange@")
     given = parsed(unit)
     assert (given["exchanges"], given["autostart"], given["user"]) == (["coinbase"], ["coinbase"], "operator")
     assert HOSTED == ["binance", "coinbase", "kraken"]
@@ -131,7 +183,7 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_no_secret_is_written_down() -> None:
-    for service in SERVICES.values():
+    for service in (*SERVICES.values(), *OF_CLUSTER.values()):
         for name, value in service.get("environment", {}).items():
             if name in SECRET:
                 assert re.search(r"\$\{\w+:\?", value), f"{name} is not asked for"
@@ -162,20 +214,57 @@ def test_the_secrets_of_the_template_are_made_as_it_says() -> None:
 
 
 def test_what_compose_asks_for_is_in_its_template() -> None:
-    asked = set(re.findall(r"\$\{([A-Z_]+)", (DEPLOY / "compose.yaml").read_text()))
+    asked = set(re.findall(r"\$\{([A-Z_]+)|environment: ([A-Z_]+)", "".join(path.read_text() for path in DEPLOY.glob("compose*.yaml"))))
+    asked = {name for names in asked for name in names if name}
     assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE)) == asked
 
 
 # Compose
 
 
-def test_compose_has_known_keys_only() -> None:
-    assert {key for key in COMPOSE if not key.startswith("x-")} - TOP_LEVEL == set()
-    for name, service in SERVICES.items():
-        assert set(service["networks"]) <= set(COMPOSE["networks"]), name
-        assert set(service.get("depends_on", {})) <= set(SERVICES), name
+@pytest.mark.parametrize("compose", [COMPOSE, CLUSTER], ids=lambda compose: compose["name"])
+def test_compose_has_known_keys_only(compose: dict[str, Any]) -> None:
+    assert {key for key in compose if not key.startswith("x-")} - TOP_LEVEL == set()
+    for name, service in compose["services"].items():
+        assert set(service) <= OF_A_SERVICE, name
+        assert set(service.get("networks", {"inside": {}})) <= set(compose["networks"]), name
+        assert set(service.get("depends_on", {})) <= set(compose["services"]), name
+        assert set(service.get("secrets", [])) <= set(compose.get("secrets", {})), name
         for volume in service.get("volumes", []):
-            assert volume.partition(":")[0] in COMPOSE["volumes"]
+            source = volume.partition(":")[0]
+            assert (DEPLOY / source).exists() if source.startswith("./") else source in compose["volumes"], volume
+
+
+@pytest.mark.skipif(not COMPOSES, reason="no docker or podman compose on this machine")
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.cluster.yaml"])
+def test_compose_itself_takes_the_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("".join(f"{word}=x\n" for word in re.findall(r"^#?([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE)))
+    done = subprocess.run(
+        [*COMPOSES, "--env-file", tmp_path / "env", "--file", DEPLOY / name, "--profile", "metrics", "config", "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_of_the_cluster_only_the_proxy_is_published_and_grafana_on_this_machine() -> None:
+    published = {name: service["ports"] for name, service in OF_CLUSTER.items() if "ports" in service}
+    assert published == {"proxy": ["80:80", "443:443"], "grafana": ["127.0.0.1:3000:3000"]}
+    assert {name for name, service in OF_CLUSTER.items() if "profiles" in service} == {"prometheus", "grafana"}
+
+
+def test_prometheus_asks_every_process_of_the_cluster() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    asked: set[str] = set()
+    for job in config["scrape_configs"]:
+        asked |= {target.partition(":")[0] for one in job.get("static_configs", []) for target in one["targets"]}
+        asked |= {name for one in job.get("dns_sd_configs", []) for name in one["names"]}
+        assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_token"
+    assert asked == set(OURS_OF_CLUSTER) - {"migrate"}
+    assert OF_CLUSTER["prometheus"]["secrets"] == ["metrics_token"]
+    allowed = OF_CLUSTER["web-1"]["environment"]["ALLOWED_HOSTS"].split(",")
+    assert {"web-1", "web-2"} <= set(allowed)
 
 
 def test_nothing_is_published_but_the_pages_on_this_machine() -> None:
@@ -217,6 +306,142 @@ def test_the_cache_of_compose_asks_for_its_password(tmp_path: Path) -> None:
         process.wait()
 
 
+# Several of each
+
+
+def test_the_cluster_has_two_of_everything_that_can_fail() -> None:
+    webs = {name for name in OURS_OF_CLUSTER if name.startswith("web")}
+    assert webs == {"web-1", "web-2"}
+    connectors = set(OURS_OF_CLUSTER) - webs - {"migrate", "delivery"}
+    assert connectors == {"coinbase", "kraken", "binance-1", "binance-2"}
+    for name in (*connectors, "delivery"):
+        assert OF_CLUSTER[name]["deploy"] == {"replicas": 2}, f"{name} has no standby"
+        assert ":9100/readyz" in OF_CLUSTER[name]["healthcheck"]["test"][-1]
+        assert OF_CLUSTER[name]["environment"]["METRICS_PORT"] == "9100"
+    for name in OURS_OF_CLUSTER:
+        service = OF_CLUSTER[name]
+        assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+        waits = {other: how["condition"] for other, how in service["depends_on"].items()}
+        done = "service_completed_successfully"
+        everything = {"database": "service_healthy", "cluster": done, "migrate": done}
+        assert waits == ({"database": "service_healthy"} if name == "migrate" else everything)
+
+
+def test_the_shards_of_the_cluster_are_all_of_an_exchange_and_the_others_are_whole() -> None:
+    shards: dict[str, list[str]] = {}
+    for name in OURS_OF_CLUSTER:
+        command = OF_CLUSTER[name]["command"]
+        if "runexchange" in command:
+            given = parsed(command)
+            (exchange,) = given["exchanges"]
+            assert given["autostart"] == [exchange]
+            assert exchange in seeds.ROWS
+            shards.setdefault(exchange, []).append(command[command.index("--shard") + 1] if "--shard" in command else "1/1")
+    assert shards == {"coinbase": ["1/1"], "kraken": ["1/1"], "binance": ["1/2", "2/2"]}
+
+
+def test_a_shard_of_systemd_is_what_its_file_says() -> None:
+    (command,) = started_by_systemd("livermore-exchange-shard@")
+    given = parsed(command)
+    assert (given["exchanges"], given["autostart"], given["user"]) == (["binance"], ["binance"], "operator")
+    assert command[command.index("--shard") + 1] == "1/2"
+    assert "EnvironmentFile=/etc/livermore/%i.env" in (DEPLOY / "systemd" / "livermore-exchange-shard@.service").read_text()
+
+
+def test_the_cluster_is_asked_for_at_each_of_its_nodes() -> None:
+    assert len(NODES) == 3
+    for name in OURS_OF_CLUSTER:
+        url = OF_CLUSTER[name]["environment"]["REDIS_URL"]
+        scheme, user, password, *hosts = re.fullmatch(r"(.+)://(\w+):(\$\{.+?\})@(.+):6379,(.+):6379,(.+):6379", url).groups()  # type: ignore[union-attr]
+        assert (scheme, user, hosts) == ("redis+cluster", "default", NODES)
+        assert password.startswith("${VALKEY_PASSWORD:?")
+
+
+def test_settings_take_the_address_of_the_cluster() -> None:
+    url = re.sub(r"\$\{.+?\}", "a-password", OF_CLUSTER["web-1"]["environment"]["REDIS_URL"])
+    secret = {"secret_key": "q7Rk2WvZ9x" * 5, "field_keys": [Fernet.generate_key().decode()]}
+    assert unsafe_settings(demo=False, debug=False, allowed_hosts=["livermore.example.org"], redis_url=url, **secret) == []
+
+
+def test_the_nodes_keep_their_place_in_the_cluster() -> None:
+    """Nodes know each other by address, and remember the cluster in a file."""
+    addresses = {name: OF_CLUSTER[name]["networks"]["inside"]["ipv4_address"] for name in (*NODES, "web-1", "web-2")}
+    assert len(set(addresses.values())) == 5
+    (subnet,) = CLUSTER["networks"]["inside"]["ipam"]["config"]
+    for name, address in addresses.items():
+        assert ip_address(address) in ip_network(subnet["subnet"]), name
+    assert {OF_CLUSTER[name]["volumes"][0] for name in NODES} == {f"{name}:/data" for name in NODES}
+    script = OF_CLUSTER["cluster"]["command"][-1]
+    assert " ".join(f"{addresses[name]}:6379" for name in NODES) in script
+    assert set(OF_CLUSTER["cluster"]["depends_on"]) == set(NODES)
+
+
+@contextmanager
+def nodes(directory: Path, secret: str) -> Iterator[list[int]]:
+    """Three nodes on this machine, started as compose starts them; gives their ports."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for number in range(3):
+            (data := directory / str(number)).mkdir()
+            while (port := free_port()) > 50_000:  # the nodes talk to one another 10,000 above
+                pass
+            given = [re.sub(r"^\$\{VALKEY_PASSWORD.*", secret, word) for word in OF_CLUSTER["valkey-1"]["command"][1:]]
+            given = [word.replace("/data/", f"{data}/") for word in given]
+            command = [valkey._program(), *given, "--port", str(port), "--bind", "127.0.0.1"]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=data)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            ports.append(port)
+        yield ports
+
+
+def free_port() -> int:
+    with create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def test_a_node_is_one_of_a_cluster_and_asks_for_its_password(tmp_path: Path) -> None:
+    with nodes(tmp_path, "of-this-test-only") as ports:
+        for port in ports:
+            until(lambda: listens(port))  # noqa: B023  (called at once)
+            with redis.Redis(port=port, password="of-this-test-only") as client:
+                assert client.info("cluster")["cluster_enabled"] == 1
+                assert client.config_get("masterauth") == {"masterauth": "of-this-test-only"}
+                assert client.config_get("save") == {"save": ""}
+            with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+                stranger.ping()
+        assert (tmp_path / "0" / "nodes.conf").exists()
+
+
+CLI = shutil.which("valkey-cli") or shutil.which("redis-cli")
+
+
+@pytest.mark.skipif(CLI is None, reason="no valkey-cli on this machine")
+def test_the_one_shot_service_makes_a_cluster_of_them_once(tmp_path: Path) -> None:
+    secret = "of-this-test-only"
+    with nodes(tmp_path, secret) as ports:
+        for port in ports:
+            until(lambda: listens(port))  # noqa: B023  (called at once)
+        *shell, script = OF_CLUSTER["cluster"]["command"]
+        for name, port in zip(NODES, ports, strict=True):
+            script = script.replace(f"{OF_CLUSTER[name]['networks']['inside']['ipv4_address']}:6379", f"127.0.0.1:{port}")
+        script = script.replace("-h 172.30.77.11 -p 6379", f"-p {ports[0]}").replace("valkey-cli", str(CLI)).replace("$$", "$")
+        for _ in range(2):
+            done = subprocess.run(
+                [*shell, script], env={**os.environ, "REDISCLI_AUTH": secret}, capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        with redis.RedisCluster(host="127.0.0.1", port=ports[0], password=secret) as client:
+            assert client.set("a", 1)
+            assert {client.get_node_from_key(key).port for key in ("a", "b", "c", "d", "e")} <= set(ports)
+
+
 # The web service, run as it is written
 
 
@@ -253,6 +478,8 @@ def test_the_web_service_serves_production_and_its_health_check_agrees(redis_url
     command = [word.replace("8000", port).replace("0.0.0.0", "127.0.0.1") for word in SERVICES["web"]["command"]]
     kind, _, *check = [word.replace("8000", port) for word in SERVICES["web"]["healthcheck"]["test"]]
     assert kind == "CMD"
+    # What is not migrated is not ready: as compose does it, first the one and then the other.
+    subprocess.run([sys.executable, *SERVICES["migrate"]["command"][1:], "--verbosity", "0"], cwd=PROJECT, env=environment, check=True)
     with running([sys.executable, "-m", *command], environment):
 
         def healthy() -> bool:
@@ -275,7 +502,7 @@ def test_the_web_service_serves_production_and_its_health_check_agrees(redis_url
 def units(tmp_path: Path) -> list[Path]:
     """The units as they would be on a machine where this environment is the installed one, with one exchange."""
     for unit in UNITS:
-        name = unit.name.replace("@.", "@coinbase.")
+        name = unit.name.replace("@.", f"@{INSTANCES.get(unit.stem, '')}.")
         (tmp_path / name).write_text(unit.read_text().replace(INSTALLED, sys.executable))
     return sorted(tmp_path.iterdir())
 
@@ -285,7 +512,8 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 @needs_systemd
 def test_systemd_takes_the_units_without_a_word(units: list[Path]) -> None:
-    services = [f"livermore-{name}.service" for name in ("delivery", "exchange@coinbase", "web")]
+    names = ("delivery", "exchange-shard@binance-1-of-2", "exchange@coinbase", "web", "web@8001")
+    services = [f"livermore-{name}.service" for name in names]
     assert [unit.name for unit in units] == [*services, "livermore.target"]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -326,10 +554,11 @@ NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/s
 
 
 @pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
-def test_nginx_takes_the_site(tmp_path: Path) -> None:
-    site = SITE.read_text()
-    for kind, path in zip(("", "_key"), certificate(tmp_path), strict=True):
-        site = re.sub(rf"(ssl_certificate{kind} +)[^;]+;", rf"\g<1>{path};", site)
+@pytest.mark.parametrize("path", SITES, ids=lambda path: path.stem)
+def test_nginx_takes_the_site(path: Path, tmp_path: Path) -> None:
+    site = re.sub(r"server web-(\d):8000", r"server 127.0.0.1:810\1", path.read_text())  # names that only compose's network knows
+    for kind, file in zip(("", "_key"), certificate(tmp_path), strict=True):
+        site = re.sub(rf"(ssl_certificate{kind} +)[^;]+;", rf"\g<1>{file};", site)
     site = re.sub(r"listen (.*?)(80|443)", r"listen \g<1>18\2", site)  # the ports below 1024 are root's
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {tmp_path / kind};" for kind in kinds)
@@ -359,15 +588,38 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_the_proxy_sets_what_the_application_believes_and_passes_the_socket_on() -> None:
-    site = SITE.read_text()
+@pytest.mark.parametrize("path", SITES, ids=lambda path: path.stem)
+def test_the_proxy_sets_what_the_application_believes_and_passes_the_socket_on(path: Path) -> None:
+    site = path.read_text()
     headers = dict(re.findall(r"proxy_set_header (\S+) +(\S+);", site))
     assert headers["Host"] == "$host"
     assert headers["X-Forwarded-Proto"] == "$scheme"
     assert headers["Upgrade"] == "$http_upgrade"
     assert "location /ws/ {" in site
-    (port,) = {parsed(command)["port"] for command in started_by_systemd() if "uvicorn" in command}
-    assert f"server 127.0.0.1:{port};" in site
+
+
+def test_each_proxy_passes_on_to_the_processes_beside_it() -> None:
+    passed = {path.stem: re.findall(r"^    server ([\w.:-]+)", path.read_text(), re.MULTILINE) for path in SITES}
+    (alone,), (one,) = started_by_systemd("livermore-web."), started_by_systemd("livermore-web@")
+    webs = [name for name in OURS_OF_CLUSTER if name.startswith("web")]
+    assert passed == {
+        "livermore": [f"127.0.0.1:{parsed(alone)['port']}"],
+        "livermore-several": [f"127.0.0.1:{parsed(one)['port']}", "127.0.0.1:8002"],
+        "livermore-cluster": [f"{name}:{parsed(OF_CLUSTER[name]['command'])['port']}" for name in webs],
+    }
+
+
+def test_the_proxies_differ_only_in_whom_they_ask() -> None:
+    """What is not the upstream, the way on from one to the next, the certificate or the first line is the same in all."""
+
+    def common(text: str) -> str:
+        text = re.sub(r"(?s)(?:^#[^\n]+\n)?upstream livermore \{.*?\n\}\n", "", text, flags=re.MULTILINE)
+        text = re.sub(r"\n    # What one process does not answer[^\n]+\n(?:    proxy_\w+ [^\n]+\n)+", "", text)
+        return re.sub(r"ssl_certificate\S* +[^;]+;", "", text).partition("\n")[2]
+
+    first, *others = [common(path.read_text()) for path in SITES]
+    assert "proxy_set_header Upgrade" in first
+    assert others == [first] * 2
 
 
 # The image
