@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from daphne.cli import CommandLineInterface
 from django.core.management import get_commands, load_command_class
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from exchanges import seeds
 from livermore import valkey
@@ -98,6 +100,8 @@ COMPOSES = next(
 )
 INSTALLED = "/opt/livermore/.venv/bin/python"
 PATIENCE = 60.0
+AT_ONCE = Retry(NoBackoff(), 0)
+"""A refused password counts as a lost connection, and is tried again for seconds otherwise."""
 
 
 def files() -> list[Path]:
@@ -299,7 +303,7 @@ def test_the_cache_of_compose_asks_for_its_password(tmp_path: Path) -> None:
         with redis.Redis(unix_socket_path=str(path), password=secret) as client:
             assert client.ping()
             assert client.config_get("save") == {"save": ""}
-        with redis.Redis(unix_socket_path=str(path)) as stranger, pytest.raises(redis.AuthenticationError):
+        with redis.Redis(unix_socket_path=str(path), retry=AT_ONCE) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
     finally:
         process.terminate()
@@ -414,7 +418,7 @@ def test_a_node_is_one_of_a_cluster_and_asks_for_its_password(tmp_path: Path) ->
                 assert client.info("cluster")["cluster_enabled"] == 1
                 assert client.config_get("masterauth") == {"masterauth": "of-this-test-only"}
                 assert client.config_get("save") == {"save": ""}
-            with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+            with redis.Redis(port=port, retry=AT_ONCE) as stranger, pytest.raises(redis.AuthenticationError):
                 stranger.ping()
         assert (tmp_path / "0" / "nodes.conf").exists()
 
