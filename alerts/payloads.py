@@ -256,6 +256,7 @@ class CandleMessage(TypedDict):
     exchange_id: str
     symbol: str
     timeframe: str
+    published_at: int
     candle: list[float]
     indicator: Reading
 

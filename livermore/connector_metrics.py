@@ -41,7 +41,10 @@ QUEUES: dict[str, Callable[["Inside"], int]] = {
     "tickers": lambda inside: len(inside.tickers),
 }
 """Frames that are here and not read; closes of the batch that is open; alerts committed and not published; prices not put out yet."""
-STEPS = "Database: until it has taken a batch. Redis: its candles and readings. Alerts: put out, and marked. Closes: announced."
+STEPS = (
+    "Database: until it has taken a batch. Redis: its candles and readings, and the closes announced "
+    "where no alert goes out before them. Alerts: put out, and marked. Closes: announced after alerts."
+)
 
 
 def collect(hosts: Collection["Host"]) -> Iterator[Metric]:

@@ -76,7 +76,7 @@ def run_exchanges(
     """Host exchanges until Ctrl-C or SIGTERM, for the system user named, if any (AUTH-01). Needs no browser.
 
     ``record``: begins a recording of what an exchange sends, at each of its starts. ``shard``: only that part of the symbols of each.
-    ``metrics_port``: 0 for none. Raises CommandError for an unknown exchange or user, an unreachable Redis or database, a port that is taken.
+    ``metrics_port``: 0 for none. Raises CommandError for an unknown exchange or user, an unreachable Redis or database, a taken port.
     """
     system_user = find_system_user(user) if user else None
     exchanges = chosen(names or watched_by(system_user), also=autostart)

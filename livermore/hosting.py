@@ -88,7 +88,7 @@ class Host:
 
     async def run(self) -> None:
         """Hold the lease (or wait for it), and beat, until cancelled."""
-        logs.about(exchange=self.id)
+        logs.about(exchange=self.id, shard="" if self.shard.whole else str(self.shard))
         beat, away = 0.0, False
         writer = asyncio.create_task(self._journal.run(), name=f"{self.id} journal")
         try:
@@ -282,7 +282,7 @@ class Host:
 
     async def _keep_running(self, connector: Connector) -> None:
         """Run the connector; one that fell over, by our own fault or for want of the database, is started again."""
-        logs.about(exchange=self.id)
+        logs.about(exchange=self.id, shard="" if self.shard.whole else str(self.shard))
         faults, waits = Backoff(1.0, 60.0), Backoff(1.0, MOST_WAITED)
         while True:
             backoff = faults

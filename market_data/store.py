@@ -4,6 +4,7 @@ Redis is a cache for everybody to share: what is lost there is filled in again f
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -178,7 +179,7 @@ async def publish_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]
 def _close_message(exchange_id: str, close: Close, candle: bytes, indicator: bytes) -> bytes:
     """``candle`` and ``indicator`` as they are stored: encoding them is most of the work on a close."""
     head = {"type": "candle", "exchange_id": exchange_id, "symbol": close.symbol, "timeframe": close.timeframe}
-    return bus.encode({**head, "candle": Raw(candle), "indicator": Raw(indicator)})
+    return bus.encode({**head, "published_at": time.time_ns() // 1_000_000, "candle": Raw(candle), "indicator": Raw(indicator)})
 
 
 async def write_history(

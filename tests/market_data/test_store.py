@@ -1,7 +1,8 @@
 """Candles, indicators and prices as everybody reads them in Redis: the bytes of the contract."""
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -189,7 +190,9 @@ async def test_a_close_is_published_with_the_candle_and_the_indicator_that_stand
     message = await messages.get_message(timeout=2)
     await messages.aclose()
     assert message["channel"] == b"channel:exchange:coinbase:candle:close:BTC-USD:5m"
-    assert json.loads(message["data"]) == {
+    said = json.loads(message["data"])
+    assert 0 <= time.time() * 1000 - said.pop("published_at") < 60_000
+    assert said == {
         "type": "candle",
         "exchange_id": "coinbase",
         "symbol": "BTC-USD",
@@ -197,6 +200,34 @@ async def test_a_close_is_published_with_the_candle_and_the_indicator_that_stand
         "candle": json.loads((await redis.zrange(KEY, -1, -1))[0]),
         "indicator": json.loads(await redis.get(INDICATOR)),
     }
+
+
+@pytest.mark.parametrize("keepers", [{}, {"BTC-USD": 7}])
+async def test_written_and_published_at_once_is_the_same_as_one_after_the_other(redis: Redis, keepers: dict[str, int | None]) -> None:
+    series, bars = walked(300)
+    closes = [close_of(series, bar) for bar in bars[-120:]]  # more than one call takes
+
+    async def heard(work: Awaitable[None]) -> list[dict[str, Any]]:
+        messages = redis.pubsub()
+        await messages.psubscribe("channel:*")
+        await messages.get_message(timeout=2)
+        await work
+        found = [json.loads((await messages.get_message(timeout=2))["data"]) for _ in closes]
+        await messages.aclose()
+        return [{name: value for name, value in one.items() if name != "published_at"} for one in found]
+
+    async def held() -> dict[str, Any]:
+        return {name.decode(): await redis.dump(name) for name in sorted(await redis.keys("*"))}
+
+    async def apart() -> None:
+        await store.write_closes(redis, "coinbase", closes, keepers)
+        await store.publish_closes(redis, "coinbase", closes)
+
+    told, written = await heard(apart()), await held()
+    await redis.flushall()
+    assert await heard(store.put_closes(redis, "coinbase", closes, keepers)) == told
+    assert await held() == written
+    assert len(written) == 3
 
 
 async def test_many_closes_at_once_are_all_written(redis: Redis) -> None:
