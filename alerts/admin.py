@@ -16,10 +16,12 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from alerts.models import Alert, AlertRule, Delivery, DeliveryState, Outage
+from alerts.selectors import alerts_found, labels_known
 from exchanges.admin import badge, exchange_label, in_one_line, moment, reload_connectors
 from exchanges.events import TIMEFRAMES
 from exchanges.forms import TimeframesField
 from exchanges.models import Exchange
+from livermore.pagination import ROWS_A_PAGE, LongPaginator
 
 
 class LevelsField(forms.CharField):
@@ -111,8 +113,7 @@ class LabelFilter(DropdownFilter):
     parameter_name = "trigger_label"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        labels = Alert.objects.order_by("trigger_label").values_list("trigger_label", flat=True).distinct()
-        return [(label, label) for label in labels]
+        return [(label, label) for label in labels_known()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
         return queryset.filter(trigger_label=self.value()) if self.value() else queryset
@@ -122,12 +123,16 @@ class LabelFilter(DropdownFilter):
 class AlertAdmin(ModelAdmin):
     """Alerts are a record: nobody adds, changes or deletes one."""
 
+    list_per_page = ROWS_A_PAGE
     list_display = ["candle", "on", "market", "timeframe", "kind", "value", "price", "stage", "remarks"]
     list_display_links = ["candle", "market"]
     list_filter = [("exchange", RelatedDropdownFilter), TimeframeFilter, LabelFilter, "delayed", "revised"]
-    list_select_related = ["exchange"]
     search_fields = ["symbol", "base", "uid"]
-    ordering = ["-candle_time", "-number"]
+    search_help_text = "A part of a symbol, or a whole uid."
+    ordering = ["-triggered_at", "-number"]
+    sortable_by = ["candle"]
+    show_full_result_count = False
+    paginator = LongPaginator
     fieldsets = [
         (None, {"fields": ["on", "symbol", "timeframe", "trigger_label", "direction", "candle", "price"]}),
         ("Reading", {"fields": ["value", "previous_value", "signal_delta", "stage", "bias", "stages"]}),
@@ -139,8 +144,13 @@ class AlertAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:
         """An alert that its owners do not share is for them, and for superusers."""
-        rows = super().get_queryset(request).defer("record")
+        rows = super().get_queryset(request).defer("record").prefetch_related("exchange")
         return rows if request.user.is_superuser else rows.visible_to(request.user.pk)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Alert], search_term: str) -> tuple[QuerySet[Alert], bool]:
+        """By the symbols that are listed, thousands, and not by reading a million alerts."""
+        words = search_term.split()
+        return (alerts_found(queryset, words) if words else queryset), False
 
     def view_on_site(self, alert: Alert) -> str:
         """The candle's chart."""
@@ -231,11 +241,13 @@ class Record(ModelAdmin):
 class DeliveryAdmin(Record):
     """The outbox. Whose a message is, and what it says, is for superusers: it may be about what a user holds."""
 
+    list_per_page = ROWS_A_PAGE
     list_display = ["made", "kind", "about", "state_label", "attempts", "dwell", "last_error"]
     list_filter = [DeliveryStateFilter, "about", "channel__kind"]
     list_select_related = ["channel__user"]
     ordering = ["-pk"]
     show_full_result_count = False
+    paginator = LongPaginator
 
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
         own = ["user", "title", "body"] if request.user.is_superuser else []

@@ -1,6 +1,7 @@
 """/api/alerts/: the record of what fired."""
 
-from collections.abc import AsyncIterator
+from array import array
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from exchanges.api import ExchangeFilter
 from exchanges.events import TIMEFRAMES
 from livermore import csvfile
 from livermore.db import db
-from livermore.pagination import StableOrdering
+from livermore.pagination import LongPages, StableOrdering
 
 _LARGEST = 2**63 - 1
 
@@ -47,7 +48,10 @@ class AlertForm(forms.Form):
 
 
 class AlertFilters(FilterSet):
-    """``since``: alerts of one exchange with a higher id. ``candle_from`` and ``candle_to``: milliseconds UTC, both included."""
+    """``since``: alerts of one exchange with a higher id. ``candle_from`` and ``candle_to``: milliseconds UTC, both included.
+
+    Between candles the newest candle comes first, else what fired last.
+    """
 
     exchange = ExchangeFilter()
     symbol = CharFilter()
@@ -62,6 +66,11 @@ class AlertFilters(FilterSet):
         model = Alert
         form = AlertForm
         fields = ["delayed", "revised"]
+
+    def filter_queryset(self, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        found: QuerySet[Alert] = super().filter_queryset(queryset)
+        between = {self.form.cleaned_data.get(name) for name in ("candle_from", "candle_to")} != {None}
+        return found.order_by("-candle_time", "-number") if between else found
 
 
 def alert_or_404(user_id: int | None, uid: str) -> Alert:
@@ -88,7 +97,7 @@ def _exported(alert: Alert) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-async def _parts(ids: list[int]) -> AsyncIterator[list[tuple[Any, ...]]]:
+async def _parts(ids: Sequence[int]) -> AsyncIterator[list[tuple[Any, ...]]]:
     for at in range(0, len(ids), A_PART):
         part = ids[at : at + A_PART]
         found = await db(Alert.objects.defer("record", "timeframes", "elsewhere").in_bulk)(part)
@@ -109,6 +118,7 @@ class AlertViewSet(viewsets.ReadOnlyModelViewSet):
     lookup_value_regex = ".+"
     filter_backends = [DjangoFilterBackend, StableOrdering]
     filterset_class = AlertFilters
+    pagination_class = LongPages
     ordering_fields = ["triggered_at", "candle_time", "number"]
 
     def get_queryset(self) -> QuerySet[Alert]:
@@ -127,7 +137,7 @@ class AlertViewSet(viewsets.ReadOnlyModelViewSet):
     def export(self, request: Request) -> StreamingHttpResponse:
         rows = self.filter_queryset(self.get_queryset())
         # Which they are is settled first: what fires meanwhile moves no row from one part to the next.
-        ids = list(rows.values_list("pk", flat=True)[:EXPORTED_AT_MOST])
+        ids = array("q", rows.values_list("pk", flat=True)[:EXPORTED_AT_MOST].iterator(chunk_size=A_PART))
         return csvfile.answer("alerts.csv", EXPORT_HEADS, _parts(ids))
 
     def get_serializer_context(self) -> dict[str, Any]:

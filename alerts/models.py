@@ -83,10 +83,13 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         return None if "\0" in uid else self.filter(uid=uid).first()
 
 
+_SIFTED = ["timeframe", "trigger_label", "direction"]
+
+
 class Alert(models.Model):
     """A signal on a closed candle. ``number`` is gap-free per exchange and is the ``id`` of the payload."""
 
-    exchange = models.ForeignKey(Exchange, on_delete=models.PROTECT, related_name="alerts")
+    exchange = models.ForeignKey(Exchange, on_delete=models.PROTECT, related_name="alerts", db_index=False)  # led by it are several
     number = models.BigIntegerField()
     uid = models.CharField(max_length=200, unique=True)
     rule = models.ForeignKey(AlertRule, null=True, on_delete=models.SET_NULL, related_name="alerts")
@@ -126,8 +129,19 @@ class Alert(models.Model):
         constraints = [models.UniqueConstraint(fields=["exchange", "number"], name="one_number_an_exchange")]
         indexes = [
             models.Index(fields=["exchange", "symbol", "timeframe", "candle_time"]),
-            models.Index(fields=["triggered_at"]),
             models.Index(fields=["exchange"], condition=models.Q(published_at=None), name="alert_unpublished"),
+            # The lists, newest first: what leads is what is searched by, what follows the number is read out of the index while rows that
+            # do not match are skipped. A row with all it carries is 2 kB, its line in an index a tenth of a kB.
+            models.Index(fields=["triggered_at", "number", "exchange", *_SIFTED, "delayed", "revised", "shared"], name="alert_newest"),
+            models.Index(fields=["exchange", "triggered_at", "number", *_SIFTED, "delayed", "revised", "shared"], name="alert_of_exchange"),
+            models.Index(fields=["symbol", "triggered_at", "number", "exchange", *_SIFTED, "shared"], name="alert_of_symbol"),
+            models.Index(fields=["timeframe", "triggered_at", "number", "exchange", "trigger_label", "shared"], name="alert_of_timeframe"),
+            models.Index(fields=["trigger_label", "triggered_at", "number", "exchange", "timeframe", "shared"], name="alert_of_label"),
+            models.Index(fields=["candle_time", "number", "exchange", *_SIFTED, "shared"], name="alert_by_candle"),
+            models.Index(fields=["exchange", "candle_time", "number", "shared"], name="alert_of_exchange_by_candle"),
+            models.Index(fields=["number"], name="alert_by_number"),
+            models.Index(fields=["triggered_at", "number"], condition=models.Q(delayed=True), name="alert_delayed"),
+            models.Index(fields=["triggered_at", "number"], condition=models.Q(revised=True), name="alert_revised"),
         ]
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ from alerts.policy import Repeat
 from exchanges.api import Json, RedisUnavailable
 from exchanges.events import TIMEFRAMES
 from livermore import bus, keys
+from livermore.pagination import LongPages
 
 RIGHTS = {
     "GET": "exchanges.view_preferences",
@@ -212,6 +213,7 @@ class DeliveryViewSet(viewsets.ReadOnlyModelViewSet):
     rights = {"GET": "exchanges.view_preferences"}
     lookup_value_regex = NUMBER
     filter_backends: list[Any] = []
+    pagination_class = LongPages
 
     def get_queryset(self) -> QuerySet[Delivery]:
         return Delivery.objects.filter(channel__user=self.request.user)

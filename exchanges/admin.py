@@ -30,6 +30,7 @@ from exchanges import control
 from exchanges.forms import CREDENTIALS, ExchangeForm, UserExchangeForm, UserExchangeFormSet, UserExchangeInlineForm
 from exchanges.models import Exchange, ExchangeEvent, UserExchange
 from exchanges.services import exchange_statuses
+from livermore.pagination import ROWS_A_PAGE, LongPaginator
 
 _URL_FIELDS = ["adapter", "websocket_url", "rest_url", "is_sandbox"]
 """Where sockets are opened to: superusers only."""
@@ -272,6 +273,7 @@ class OwnRows(ModelAdmin):
 @method_decorator(sensitive_post_parameters(*CREDENTIALS), name="changeform_view")
 class UserExchangeAdmin(OwnRows, ValidatedAgain):
     form = UserExchangeForm
+    list_per_page = ROWS_A_PAGE
     list_display = ["user", "exchange", "is_default", "watch", "share_overflow", "credentials", "key_state"]
     list_filter = [("exchange", RelatedDropdownFilter), "is_default", "watch"]
     list_select_related = ["user", "exchange"]
@@ -319,13 +321,18 @@ class UserExchangeInline(TabularInline):
 
 @admin.register(ExchangeEvent)
 class ExchangeEventAdmin(ReadOnly):
+    list_per_page = ROWS_A_PAGE
     list_display = ["when", "exchange", "event", "reason"]
     list_display_links = ["event"]
     list_filter = [("exchange", RelatedDropdownFilter), ("event", ChoicesDropdownFilter)]
-    list_select_related = ["exchange"]
     search_fields = ["reason"]
+    show_full_result_count = False
+    paginator = LongPaginator
     fields = ["exchange", "event", "reason", "when", "known_until"]
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ExchangeEvent]:
+        return super().get_queryset(request).prefetch_related("exchange")
 
     @display(description="at", ordering="at")
     def when(self, event: ExchangeEvent) -> str:
@@ -340,6 +347,7 @@ class ExchangeEventAdmin(ReadOnly):
 class UserExchangeHistoryAdmin(ReadOnly):
     """Who changed which user's exchange, and when; of a key, nothing. For superusers: the rows are users' own."""
 
+    list_per_page = ROWS_A_PAGE
     list_display = ["history_date", "history_type", "user", "exchange", "is_default", "watch", "share_overflow", "history_user"]
     list_filter = [("exchange", RelatedDropdownFilter)]
     list_select_related = ["user", "exchange", "history_user"]

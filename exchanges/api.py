@@ -27,7 +27,7 @@ from exchanges.serializers import (
     HealthSerializer,
 )
 from exchanges.services import exchange_get, exchange_statuses
-from livermore.pagination import StableOrdering
+from livermore.pagination import LongPages, StableOrdering
 
 
 class RedisUnavailable(APIException):
@@ -128,7 +128,7 @@ class ExchangeViewSet(viewsets.ReadOnlyModelViewSet):
         return Response(HealthSerializer(exchange_healths([exchange_or_404(pk)])[0]).data)
 
     @extend_schema(parameters=[EventQuerySerializer], responses=EventSerializer(many=True))
-    @action(detail=True, methods=["get"], filter_backends=[])
+    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=LongPages)
     def events(self, request: Request, pk: str) -> Response:
         """What happened to its state and its connection in the last 30 days, newest first."""
         exchange = exchange_or_404(pk)

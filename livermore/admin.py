@@ -14,6 +14,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from exchanges.admin import UserExchangeInline, ValidatedAgain
+from livermore.pagination import ROWS_A_PAGE
 
 admin.site.unregister([User, Group])
 # Not for people to edit: nobody signs up here, and a second factor is its owner's (`manage.py resetsecondfactor` removes a lost one).
@@ -26,6 +27,7 @@ class UserAdmin(SimpleHistoryAdmin, DjangoUserAdmin, ValidatedAgain):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     inlines = [UserExchangeInline]
+    list_per_page = ROWS_A_PAGE
     list_display = ["username", "email", "is_active", "is_staff", "is_superuser", "last_login"]
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> list[Any]:

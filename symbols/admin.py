@@ -17,6 +17,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from unfold.decorators import display
 
 from exchanges.admin import OwnRows, ReadOnly, exchange_label
+from livermore.pagination import ROWS_A_PAGE, LongPaginator
 from symbols.models import Coin, Policy, PoolChange, Position, Symbol, UserSymbol
 from symbols.services import OTHER_WORLD, symbol_set_coin, symbols_set_policy
 
@@ -31,6 +32,7 @@ class SymbolForm(ModelForm):
 
 @admin.register(Symbol)
 class SymbolAdmin(SimpleHistoryAdmin, ModelAdmin):
+    list_per_page = ROWS_A_PAGE
     list_display = ["symbol", "chart", "on", "tier_label", "rank", "policy_label", "tradable", "last_price", "turnover", "change"]
     list_filter = [
         ("exchange", RelatedDropdownFilter),
@@ -135,6 +137,7 @@ def _short(number: float) -> str:
 class CoinAdmin(ModelAdmin):
     """Coins over all exchanges. What they are called and traded follows from the exchanges; a market cap comes from its provider."""
 
+    list_per_page = ROWS_A_PAGE
     list_display = ["code", "simulated", "rank", "turnover", "cap"]
     list_filter = ["simulated"]
     search_fields = ["code"]
@@ -160,14 +163,18 @@ class CoinAdmin(ModelAdmin):
 class PoolChangeAdmin(ReadOnly):
     """Who came into a pool, moved or left, and why. How many users want a symbol shows here, and never who."""
 
+    list_per_page = ROWS_A_PAGE
     list_display = ["at", "exchange", "symbol", "before", "after", "reason"]
     list_filter = [("exchange", RelatedDropdownFilter), ("after", ChoicesDropdownFilter)]
     list_select_related = ["exchange"]
     search_fields = ["symbol"]
+    show_full_result_count = False
+    paginator = LongPaginator
 
 
 @admin.register(UserSymbol)
 class UserSymbolAdmin(OwnRows, ReadOnly):
+    list_per_page = ROWS_A_PAGE
     list_display = ["user", "symbol", "added_at"]
     list_select_related = ["user", "symbol"]
     search_fields = ["symbol__symbol"]
@@ -175,6 +182,7 @@ class UserSymbolAdmin(OwnRows, ReadOnly):
 
 @admin.register(Position)
 class PositionAdmin(OwnRows, ReadOnly):
+    list_per_page = ROWS_A_PAGE
     list_display = ["user", "exchange", "asset", "quantity", "value", "by_hand", "updated_at"]
     list_filter = [("exchange", RelatedDropdownFilter), "by_hand"]
     list_select_related = ["user", "exchange"]

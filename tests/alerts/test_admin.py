@@ -213,7 +213,7 @@ def test_the_record_needs_the_same_queries_for_more_alerts(django_assert_num_que
     client.get(ALERTS)
     for number in range(60):
         alert(number)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         client.get(ALERTS)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from alerts.models import Alert, AlertRule, ExchangeSequence
+from livermore import pagination
 from tests import seeds
 from tests.people import browser, client_of, person
 from tests.seeds import KNOWN
@@ -137,9 +138,52 @@ def test_a_filter_with_a_wrong_value_is_an_error(query, expected):
 def test_a_page_holds_at_most_500_and_needs_the_same_queries_for_each(django_assert_num_queries):
     Alert.objects.bulk_create(_many(501))
     client = browser("viewer")
-    with django_assert_num_queries(7):  # session, user, the user's rights, those of the groups, epochs, count, rows
+    with django_assert_num_queries(8):  # session, user, the user's rights, those of the groups, epochs, keys, count, rows
         answer = client.get(f"{LIST}?page_size=10000")
     assert (answer.json()["count"], len(answer.json()["results"])) == (501, 500)
+
+
+def test_the_count_stops_and_next_leads_on_by_a_cursor_to_the_last_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pagination, "COUNTED", 6)
+    Alert.objects.bulk_create(_many(11))
+    client = browser("viewer")
+    pages, url = [], f"{LIST}?page_size=2"
+    while url:
+        answer = client.get(url).json()
+        pages.append((ids(answer_of := client.get(url)), answer["count"], "cursor=" in url, answer["previous"] is None))
+        assert answer_of.status_code == 200
+        url = answer["next"]
+    assert [row for page, *_ in pages for row in page] == list(range(11, 0, -1))
+    assert [page[1:] for page in pages] == [
+        (6, False, True), (6, False, False), (6, False, False), (6, True, True), (6, True, True), (6, True, True)
+    ]  # fmt: skip
+
+
+def test_what_fires_meanwhile_moves_no_row_past_a_cursor(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pagination, "COUNTED", 2)
+    Alert.objects.bulk_create(_many(5))
+    client = browser("viewer")
+    following = client.get(f"{LIST}?page_size=2").json()["next"]
+    alert(6)
+    assert ids(client.get(following)) == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?page=101", "Page numbers reach the first 10,000 rows: follow `next` beyond them, or narrow the list with its filters."),
+        ("?page=0", "Invalid page."),
+        ("?page=x", "Invalid page."),
+        ("?page=2", "Invalid page."),
+        ("?cursor=x", "Invalid cursor: take it out of `next`, with the same `ordering`."),
+        ("?cursor=WzFd", "Invalid cursor: take it out of `next`, with the same `ordering`."),
+        ("?cursor=W251bGwsMSwxXQ==", "Invalid cursor: take it out of `next`, with the same `ordering`."),
+    ],
+)
+def test_a_page_that_is_none_is_not_found(query: str, said: str):
+    alert(1)
+    answer = browser("viewer").get(LIST + query)
+    assert (answer.status_code, answer.json()) == (404, {"detail": said})
 
 
 def _many(count: int) -> list[Alert]:
