@@ -1,16 +1,19 @@
 """How each exchange does: what its connector measures, who runs it, and for how long it has been live."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
+from threading import Lock
 from typing import Any
 
-from django.db.models import Max, Q
+from django.db.models import Q, QuerySet
 
 from exchanges import status
 from exchanges.models import STATES, Exchange, ExchangeEvent
 from exchanges.services import exchange_statuses
 from exchanges.shards import Shard
-from exchanges.uptime import Span, uptime
+from exchanges.uptime import Span, Timeline
 from livermore import bus, keys
 
 DAY = 86_400_000
@@ -22,17 +25,18 @@ def exchange_healths(exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:
     now = status.now_ms()
     names = [exchange.pk for exchange in exchanges]
     statuses, leases = exchange_statuses(names), _leases(names)
-    spans = _spans(names, now - WEEK)
-    return [
-        {
-            **statuses[exchange.pk],
-            "exchange": exchange,
-            "at": now,
-            "process": leases.get(exchange.pk),
-            **_uptimes(_until_now(spans[exchange.pk], statuses[exchange.pk]), now),
-        }
-        for exchange in exchanges
-    ]
+    with _one_at_a_time:
+        pasts = _pasts(names, now - WEEK)
+        return [
+            {
+                **statuses[exchange.pk],
+                "exchange": exchange,
+                "at": now,
+                "process": leases.get(exchange.pk),
+                **_uptimes(pasts[exchange.pk], statuses[exchange.pk], now),
+            }
+            for exchange in exchanges
+        ]
 
 
 def _leases(names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -59,25 +63,79 @@ def _holder(name: str, lease: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spans(names: Sequence[str], start: int) -> dict[str, list[tuple[str, Span]]]:
-    """The states of each exchange since ``start``, with the one that held before."""
-    noted = ExchangeEvent.objects.filter(exchange__in=names, event__in=STATES)
-    before = noted.filter(at__lt=start).order_by().values("exchange").annotate(last=Max("pk")).values("last")
-    found: dict[str, list[tuple[str, Span]]] = {name: [] for name in names}
-    rows = noted.filter(Q(at__gte=start) | Q(pk__in=before)).order_by("at", "pk").values_list("exchange_id", "event", "at", "seen")
-    for name, event, at, seen in rows:
-        found[name].append((event, Span(at, seen, event == "live")))
-    return found
+class Past:
+    """What is remembered of the states of an exchange, from ``since`` on, with the one that held before."""
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        self.timeline = Timeline()
+        self.last: tuple[int, int, str] | None = None
+        """Key, time and name of the last state."""
+
+    def take(self, rows: Iterable[tuple[int, int, str, int]]) -> bool:
+        """Add rows (key, time, state, seen), in order, the first of them the last one again. False where they do not join."""
+        for place, (key, at, event, seen) in enumerate(rows):
+            if place == 0 and self.last is not None:
+                if self.last != (key, at, event):
+                    return False
+                self.timeline.hold(seen)
+                continue
+            self.timeline.add(Span(at, seen, event == "live"))
+            self.last = key, at, event
+        return True
 
 
-def _until_now(noted: list[tuple[str, Span]], live: dict[str, Any]) -> list[Span]:
+_known: dict[str, Past] = {}
+_one_at_a_time = Lock()
+"""Pages ask every two seconds, and a week of states is thousands of rows: this process reads each of them once."""
+
+
+def forget() -> None:
+    """Read everything again."""
+    _known.clear()
+
+
+def _pasts(names: Sequence[str], start: int) -> dict[str, Past]:
+    """The states of each exchange since ``start`` at least."""
+    for name in names:
+        if name in _known and start - _known[name].since > DAY:
+            del _known[name]  # what is older than a week is of no use
+    _read(names, start)
+    return {name: _known[name] for name in names}
+
+
+def _read(names: Sequence[str], start: int) -> None:
+    """Remember what has been noted since the last time. What does not join, because a row went or came in between, is read as a whole."""
+    if not names:
+        return
+    noted = ExchangeEvent.objects.filter(event__in=STATES)
+    rows: dict[str, list[tuple[int, int, str, int]]] = {name: [] for name in names}
+    wanted = reduce(or_, (_new(name, noted.filter(exchange=name), start) for name in names))
+    for name, *row in noted.filter(wanted).order_by("at", "pk").values_list("exchange_id", "pk", "at", "event", "seen"):
+        rows[name].append(tuple(row))  # type: ignore[arg-type]
+    torn = [name for name in names if not _joined(name, rows[name], start)]
+    if torn:
+        _read(torn, start)
+
+
+def _new(name: str, noted: QuerySet[ExchangeEvent], start: int) -> Q:
+    past = _known.get(name)
+    if past is not None and past.last is not None:
+        return Q(exchange=name, at__gte=past.last[1]) & ~Q(at=past.last[1], pk__lt=past.last[0])
+    before = noted.filter(at__lt=start).order_by("-at", "-pk").values("pk")[:1]
+    return Q(exchange=name, at__gte=start) | Q(pk__in=before)
+
+
+def _joined(name: str, rows: list[tuple[int, int, str, int]], start: int) -> bool:
+    past = _known.setdefault(name, Past(start))
+    if (rows or past.last is None) and past.take(rows):
+        return True
+    del _known[name]
+    return False
+
+
+def _uptimes(past: Past, live: dict[str, Any], now: int) -> dict[str, Any]:
     """A state is marked once a minute only; that of a running process holds up to its heartbeat."""
-    spans = [span for _, span in noted]
-    if noted and noted[-1][0] == live["state"] and live.get("last_heartbeat"):
-        spans[-1] = spans[-1]._replace(seen=max(spans[-1].seen, live["last_heartbeat"]))
-    return spans
-
-
-def _uptimes(spans: list[Span], now: int) -> dict[str, Any]:
-    day, week = uptime(spans, now - DAY, now), uptime(spans, now - WEEK, now)
+    held = live.get("last_heartbeat") if past.last is not None and past.last[2] == live["state"] else None
+    day, week = (past.timeline.uptime(now - span, now, seen=held or 0) for span in (DAY, WEEK))
     return {"uptime_24h": day.share, "uptime_7d": week.share, "known_since": week.since}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from exchanges.health import forget
 from exchanges.models import Exchange, ExchangeEvent
 from exchanges.seeds import ROWS
 from exchanges.status import Status, now_ms, read
@@ -34,6 +35,7 @@ FIGURES = {
 @pytest.fixture(autouse=True)
 def _world(db, redis_url):
     seeds.restore()
+    forget()
 
 
 def happened(exchange_id: str, hours_ago: float, event: str, until: float | None = None, reason: str = "") -> ExchangeEvent:

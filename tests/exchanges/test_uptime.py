@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.uptime import Span, Uptime, uptime
+from exchanges.uptime import Span, Timeline, Uptime, uptime
 
 
 def live(at: int, seen: int) -> Span:
@@ -58,3 +58,25 @@ def test_it_is_a_share_and_agrees_with_counting_the_moments(spans: list[Span]) -
         assert not any(span.at < 100 for span in spans)
     else:
         assert share == sum(is_live(moment) for moment in range(since, 100)) / (100 - since)
+
+
+@given(
+    st.lists(st.builds(Span, st.integers(-50, 150), st.integers(-50, 200), st.booleans())),
+    st.integers(-20, 60),
+    st.integers(0, 200),
+)
+def test_a_timeline_says_the_same_as_counting_its_spans_anew(spans: list[Span], start: int, seen: int) -> None:
+    ordered = sorted(spans, key=lambda span: span.at)
+    timeline = Timeline()
+    for span in ordered:
+        timeline.add(span)
+    if ordered:
+        ordered[-1] = ordered[-1]._replace(seen=max(ordered[-1].seen, seen))
+    assert timeline.uptime(start, 100, seen=seen) == uptime(ordered, start, 100)
+
+
+def test_a_timeline_takes_no_span_from_before_its_last() -> None:
+    timeline = Timeline()
+    timeline.add(Span(5, 9, True))
+    with pytest.raises(ValueError, match="in order"):
+        timeline.add(Span(4, 9, True))
