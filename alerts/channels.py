@@ -7,16 +7,19 @@ import hashlib
 import hmac
 import sys
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import apprise
-from apprise.manager_plugins import NotificationManager
 from django.conf import settings
 
 from alerts.guard import Guard, guarded
 from alerts.models import Kind
 from livermore.outbound import Forbidden, Reach
+
+if TYPE_CHECKING:
+    import apprise
+
+# Apprise weighs 15 MB: it is imported where an address is looked at, which a web process seldom does.
 
 LONGEST_URL = 2_000
 
@@ -66,8 +69,10 @@ _NOT_HERE = {"NotifyVapid"}
 """Needs files of this machine; browsers have a way of their own."""
 
 
-def _asset() -> apprise.AppriseAsset:
+def _asset() -> "apprise.AppriseAsset":
     """No files, nothing kept, nothing of an address in a log."""
+    import apprise
+
     return apprise.AppriseAsset(
         app_id="Livermore",
         app_desc="Livermore",
@@ -85,11 +90,16 @@ def _asset() -> apprise.AppriseAsset:
 @cache
 def load() -> None:
     """Have Apprise read its plugins, outside of any guard: they are files."""
+    import apprise
+
     apprise.Apprise.instantiate("json://localhost")
 
 
 def plugin(url: str) -> Any:
     """The Apprise plugin of an address that ``address_of`` gave. Raises BadChannel."""
+    import apprise
+    from apprise.manager_plugins import NotificationManager
+
     try:
         found = apprise.Apprise.instantiate(url, asset=_asset(), suppress_exceptions=False)
     except Exception as error:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
-import jwt
-from apprise.utils.pem import ApprisePEMController
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -81,6 +79,10 @@ def public_key(private: str) -> str:
 
 def request(to: Subscription, payload: Mapping[str, Any], *, private: str, subject: str, ttl: int) -> tuple[dict[str, str], bytes]:
     """Headers and body of the POST to the endpoint. ``ttl``: seconds for which the push service keeps it; ``subject``: our URL."""
+    # Only what sends needs these: a web process does not.
+    import jwt
+    from apprise.utils.pem import ApprisePEMController
+
     message = json.dumps(payload, ensure_ascii=False).encode()
     if len(message) > LARGEST_PAYLOAD:
         raise ValueError("the message is too long")
