@@ -158,3 +158,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-rights", action="store_true", help="write tests/livermore/rights.json anew")
     parser.addoption("--database-only", action="store_true", help="leave out the tests that do not use the database")
+    parser.addoption("--write-queries", action="store_true", help="write tests/livermore/queries.json anew")

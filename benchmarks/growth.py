@@ -1,0 +1,106 @@
+"""Every list page and every read of the API, with a year of alerts behind it: the view, its queries and its template, in this process.
+
+Each database is a program of its own (``python -m benchmarks.growth URL …``): Django knows one.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.commit import _postgres_database
+from benchmarks.peer import Peers
+from benchmarks.rows import Row, at_most, compared, single
+from benchmarks.surroundings import child, environment, postgres_url
+from benchmarks.timing import Effort
+
+TITLE = "Growth: lists over a year of alerts"
+AGAINST = "SELECT … LIMIT 50 by primary key, the same driver"
+ALERTS = {"tiny": 2_000, "default": 200_000, "full": 1_000_000}
+GOAL = 100
+_PATIENCE = 900.0
+
+
+async def measure(effort: Effort, peers: Peers) -> list[Row]:
+    rows = await _of("SQLite", effort, f"sqlite:///{environment()['LIVERMORE_DATA_DIR']}/growth.sqlite3")
+    if not postgres_url():
+        note = "not measured: DATABASE_URL names no PostgreSQL"
+        return [*rows, single("every list on PostgreSQL", "ms", [], AGAINST, goal=at_most(GOAL), note=note)]
+    async with _postgres_database(postgres_url()) as url:
+        return [*rows, *await _of("PostgreSQL", effort, url)]
+
+
+async def _of(database: str, effort: Effort, url: str) -> list[Row]:
+    words = ("-m", "benchmarks.growth", str(ALERTS[effort.name]), str(max(3, effort.slices)))
+    async with child(*words, talks=True, DATABASE_URL=url) as process, asyncio.timeout(_PATIENCE):
+        assert process.stdout
+        found = [json.loads(line) async for line in process.stdout]
+        if await process.wait():
+            raise RuntimeError("the program that measures ended; what it said is above")
+    return [_row(database, one) for one in found]
+
+
+def _row(database: str, one: dict[str, Any]) -> Row:
+    p95 = 1e3 * statistics.quantiles(one["ours"], n=20, method="inclusive")[-1]
+    note = f"{one['queries']} queries; p95 {p95:.0f} ms"
+    return compared(f"{database}: {one['name']}", "ms", one["ours"], AGAINST, one["bare"], goal=at_most(GOAL), note=note)
+
+
+def main(alerts: int, rounds: int) -> None:
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    from benchmarks import growth_data, growth_requests
+
+    call_command("migrate", interactive=False, verbosity=0)
+    small = alerts < 10_000
+    growth = growth_data.A_YEAR._replace(alerts=alerts, **({"events": 900, "deliveries": 300, "symbols": 12} if small else {}))
+    filled = growth_data.fill(growth)
+    connection.close()
+    User.objects.filter(pk=filled.user.pk).update(is_staff=True)
+    root = User.objects.create_superuser("root")
+    host = urlsplit("http://localhost").netloc
+    clients = {False: Client(SERVER_NAME=host), True: Client(SERVER_NAME=host)}
+    clients[False].force_login(User.objects.get(pk=filled.user.pk))
+    clients[True].force_login(root)
+    for one in growth_requests.requests():
+        if one.deep and small:
+            continue
+        client = clients[one.superuser]
+        answer = client.get(one.path)
+        if answer.status_code != 200:
+            raise RuntimeError(f"{one.path} answered {answer.status_code}")
+        with CaptureQueriesContext(connection) as queries:
+            client.get(one.path)
+        ours, bare = [], []
+        for _ in range(rounds):
+            ours.append(_took(lambda path=one.path, client=client: client.get(path)))
+            bare.append(_took(_bare))
+        print(json.dumps({"name": one.name, "ours": ours, "bare": bare, "queries": len(queries)}), flush=True)
+
+
+def _took(do: Any) -> float:
+    began = time.perf_counter()
+    do()
+    return time.perf_counter() - began
+
+
+def _bare() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, uid, symbol, price FROM alerts_alert ORDER BY id DESC LIMIT 50")
+        cursor.fetchall()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
