@@ -129,7 +129,7 @@ class Alert(models.Model):
         constraints = [models.UniqueConstraint(fields=["exchange", "number"], name="one_number_an_exchange")]
         indexes = [
             models.Index(fields=["exchange", "symbol", "timeframe", "candle_time"]),
-            models.Index(fields=["exchange"], condition=models.Q(published_at=None), name="alert_unpublished"),
+            models.Index(fields=["exchange", "number"], condition=models.Q(published_at=None), name="alert_waiting"),
             # The lists, newest first: what leads is what is searched by, what follows the number is read out of the index while rows that
             # do not match are skipped. A row with all it carries is 2 kB, its line in an index a tenth of a kB.
             models.Index(fields=["triggered_at", "number", "exchange", *_SIFTED, "delayed", "revised", "shared"], name="alert_newest"),
@@ -285,7 +285,7 @@ class Delivery(models.Model):
         ordering = ["-pk"]
         constraints = [models.UniqueConstraint(fields=["channel", "key"], name="one_delivery_a_channel_and_key")]
         indexes = [
-            models.Index(fields=["due_at"], condition=models.Q(state__in=["waiting", "sending"]), name="delivery_open"),
+            models.Index(fields=["state", "due_at"], name="delivery_by_state"),
             models.Index(fields=["created_at"]),
         ]
 

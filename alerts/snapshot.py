@@ -55,7 +55,8 @@ def read_viewer(user_id: int) -> tuple[Viewer, AccountMessage]:
     exchange_ids = tuple(exchanges_of(user_id))
     own = own_symbols(user_id=user_id)
     markets = frozenset((one.row.exchange_id, one.row.symbol) for one in own if one.row.exchange_id in exchange_ids)
-    private = Alert.objects.filter(owners=user_id, exchange_id__in=exchange_ids).exists()
+    owned = Alert.owners.through.objects.filter(user_id=user_id)
+    private = owned.exists() and owned.filter(alert__exchange_id__in=exchange_ids).exists()
     preferences = Preferences.objects.filter(pk=user_id).first() or Preferences()
     bought_at = UserExchange.objects.filter(user_id=user_id, is_default=True).values_list("exchange_id", flat=True).first()
     account: AccountMessage = {

@@ -1,5 +1,7 @@
 """Open sockets hear at once that their user logged out, or that password, activity or rights of the user changed.
 
+A new password ends the API tokens of its user, too.
+
 Django's own signals, because the doors are Django's own: the log-out view, the password page, the admin, `manage.py changepassword`, a
 shell. What is written past the models (``QuerySet.update``) is noticed within 30 s, as everything is.
 """
@@ -12,6 +14,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
+from exchanges.models import ApiToken
 from exchanges.services import sessions_doubt
 
 
@@ -30,6 +33,8 @@ def _logged_out(user: User | None, **_: Any) -> None:
 
 
 def _saved(instance: User, created: bool, update_fields: Any, **_: Any) -> None:
+    if not created and instance._password is not None:  # Django's own mark of a new password; a hash that is renewed carries none
+        ApiToken.objects.filter(user=instance).delete()
     if not created and set(update_fields or ()) != {"last_login"}:
         transaction.on_commit(partial(sessions_doubt, instance.pk))
 

@@ -82,4 +82,20 @@ class Migration(migrations.Migration):
             model_name='alert',
             index=models.Index(condition=models.Q(('revised', True)), fields=['triggered_at', 'number'], name='alert_revised'),
         ),
+        migrations.RemoveIndex(
+            model_name='alert',
+            name='alert_unpublished',
+        ),
+        migrations.RemoveIndex(
+            model_name='delivery',
+            name='delivery_open',
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('published_at', None)), fields=['exchange', 'number'], name='alert_waiting'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['state', 'due_at'], name='delivery_by_state'),
+        ),
     ]

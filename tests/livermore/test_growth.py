@@ -91,6 +91,9 @@ def test_no_list_of_alerts_reads_the_whole_table():
     found = {}
     for one in lists:
         reads = [sql for sql in sql_of(browsers[one.superuser], one) if 'FROM "alerts_alert"' in sql and sql.startswith(("SELECT", "WITH"))]
+        if not re.search(r"[?&](?!ordering|page_size|o=)\w+=", one.name):
+            # All match, or nearly: it stops after a bounded number of rows, wherever it reads them.
+            reads = [sql for sql in reads if not sql.startswith("SELECT COUNT")]
         if whole := [step for sql in reads for step in whole_reads(sql)]:
             found[one.name] = whole
     assert found == {}

@@ -97,6 +97,21 @@ def test_what_is_no_token_is_refused_without_an_error(trader: User, token: str) 
     assert asked(token) == 403
 
 
+def test_a_new_password_ends_its_users_tokens_and_nothing_else_does(trader: User) -> None:
+    other = person("other", group="trader", staff=False)
+    trader.set_password("correct-horse")
+    trader.save()
+    (client, token), (_, kept) = made(trader), made(other)
+    again = User.objects.get(pk=trader.pk)
+    again.last_name = "Livermore"
+    again.save()
+    assert asked(token) == 200
+    form = {"old_password": "correct-horse", "new_password1": "battery-staple-9", "new_password2": "battery-staple-9"}
+    assert client.post("/password/", form).status_code == 302
+    assert (asked(token), asked(kept)) == (403, 200)
+    assert list(ApiToken.objects.values_list("user", flat=True)) == [other.pk]
+
+
 def test_a_token_of_another_is_not_ones_own_to_revoke(trader: User) -> None:
     made(trader)
     other = client_of(person("kaia", group="trader", staff=False))
