@@ -27,11 +27,10 @@ def _steps(column: str) -> list[str]:
     """From one value to the next through the index that begins with it: ``DISTINCT`` would read the whole of it."""
     name = connection.ops.quote_name(column)
     following = f"SELECT MIN({name}) FROM alerts_alert"  # nosec B608  # a column of ours
+    steps = f"SELECT ({following} WHERE {name} > known.it) FROM known WHERE known.it IS NOT NULL"  # nosec B608
+    known = f"WITH RECURSIVE known(it) AS ({following} UNION ALL {steps}) SELECT it FROM known WHERE it IS NOT NULL"  # nosec B608
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE known(it) AS ({following} UNION ALL SELECT ({following} WHERE {name} > known.it) "
-            "FROM known WHERE known.it IS NOT NULL) SELECT it FROM known WHERE it IS NOT NULL"
-        )
+        cursor.execute(known)
         return [value for (value,) in cursor.fetchall()]
 
 

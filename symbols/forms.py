@@ -34,9 +34,9 @@ class LongSelect(forms.Select):
         options = format_html_join("", '<option value="{}"{}>{}</option>', self._options(chosen))
         return format_html("<select{}>{}</select>", attributes, options)
 
-    def _options(self, chosen: set[str]) -> Iterator[tuple[str, SafeString, str]]:
+    def _options(self, chosen: set[str]) -> Iterator[tuple[str, str, str]]:
         for value, label in self.choices:
-            yield value, SafeString(" selected" if value in chosen else ""), label
+            yield value, flatatt({"selected": value in chosen}), label
 
 
 class PreferencesForm(forms.ModelForm):
