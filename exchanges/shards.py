@@ -72,7 +72,7 @@ def merged(parts: Mapping[Shard, Mapping[str, Any]], counters: Iterable[str]) ->
         "connection_state": next((one for one in _CONNECTIONS_WORST_FIRST if one in connections), "idle"),
         "shards": len(parts),
         "host": " · ".join(sorted({str(part.get("host") or "") for part in there.values()} - {""})),
-        "pid": None,
+        "pid": next((part.get("pid") for _, part in sorted(there.items())), None),
         "warmup": _warmup(there.values()),
         "error": _errors(there),
         "retry_at": min(_known(there.values(), "retry_at"), default=None),

@@ -50,13 +50,14 @@ def part(**more: Any) -> dict[str, Any]:
 
 def test_what_the_shards_say_together() -> None:
     one = part(
-        frames=7, messages_per_s=1.5, rest_left=40, oldest=[["ticker", "A", 10], ["ticker", "B", 5]], clock_offset_ms=-40, rejected=1
+        pid=7, frames=7, messages_per_s=1.5, rest_left=40, oldest=[["ticker", "A", 10], ["ticker", "B", 5]], clock_offset_ms=-40, rejected=1
     )
     two = part(frames=5, messages_per_s=2.5, rest_left=30, oldest=[["candles", "C", 7]], clock_offset_ms=9, host="b", last_heartbeat=8)
     found = merged({Shard(1, 2): one, Shard(2, 2): two}, COUNTERS)
 
     assert (found["state"], found["connection_state"], found["error"]) == ("live", "connected", "")
     assert (found["symbols"], found["frames"], found["messages_per_s"], found["rest_left"], found["rejected"]) == (20, 12, 4.0, 70, 1)
+    assert found["pid"] == 7, "of the first"
     assert (found["shards"], found["host"], found["last_heartbeat"], found["clock_offset_ms"]) == (2, "a · b", 8, -40)
     assert found["oldest"] == [["ticker", "A", 10], ["candles", "C", 7], ["ticker", "B", 5]]
     assert (found["lost"], found["warmup"]) == (None, None)

@@ -145,7 +145,7 @@ export class HealthCard {
       ["Fees", `maker ${fee(health.maker_fee)}, taker ${fee(health.taker_fee)}`],
       ["Regions", regions(health.geo_restrictions)],
       ["Timeframes", health.timeframes.join(" ")],
-      ["Process", process ? `${process.pid} on ${process.host}` : "none", process ? `It holds the lease since ${exactTime(process.since)}` : "Nobody holds the lease."],
+      ["Process", process ? holder(process) : "none", process ? `It holds the lease since ${exactTime(process.since)}` : "Nobody holds the lease."],
     ];
     const rows = facts.map(([label, text, hint], at) => {
       const row = this.facts.children[at] ?? h("div", {}, h("dt", {}, label), h("dd"));
@@ -154,7 +154,7 @@ export class HealthCard {
       return row;
     });
     arrange(this.facts, rows);
-    if (process) setText(rows[3].lastChild, `${process.pid} on ${process.host}, for ${duration(health.at - process.since)}`);
+    if (process) setText(rows[3].lastChild, `${holder(process)}, for ${duration(health.at - process.since)}`);
   }
 
   /** What grows older by itself. @param {number} now */
@@ -254,4 +254,9 @@ function paintStrip({ svg }, found, end) {
   });
   svg.replaceChildren(...parts);
   svg.setAttribute("aria-label", `States of the last 7 days, newest last: ${told.slice(-5).join("; ")}`);
+}
+
+/** Who holds the lease, in words; of an exchange in shards the server has put it so. */
+function holder(process) {
+  return process.pid === null ? process.host : `${process.pid} on ${process.host}`;
 }
