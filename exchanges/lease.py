@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from exchanges.shards import Shard
 from livermore import keys
 
-TTL = 6.0
+TTL = 5.0
 """Seconds after which the lease of a dead process is free. It is renewed once a second."""
 
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) else return 0 end"
