@@ -20,7 +20,7 @@ _MODULES = {
     "card": "benchmarks.card",
     "screen": "benchmarks.screen",
     "footprint": "benchmarks.footprint",
-    "growth-db": "benchmarks.growth",
+    "lists": "benchmarks.lists",
 }
 
 

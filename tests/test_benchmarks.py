@@ -29,7 +29,7 @@ RATIOS = {
     "card": {"the alert through Redis to websockets' broadcast()"},
     "screen": {"the same page at rest"},
     "footprint": {"django.setup(), the same applications", "hello, world on daphne, the same applications"},
-    "growth-db": {"SELECT … LIMIT 50 by primary key, the same driver"},
+    "lists": {"SELECT … LIMIT 50 by primary key, the same driver"},
 }
 """What each subject is measured against wherever it runs. The peers of .venv-bench are left out here: they are 700 MB."""
 

@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from benchmarks import growth_data, growth_requests
-from benchmarks.growth_data import Growth
-from benchmarks.growth_requests import Asked
+from benchmarks import list_requests, year
+from benchmarks.list_requests import Asked
+from benchmarks.year import Growth
 from exchanges import health
 from tests import seeds
 from tests.people import client_of, person
@@ -29,16 +29,16 @@ def _world(db, redis_url):
     health.forget()
 
 
-def clients(filled: growth_data.Filled) -> dict[bool, Client]:
+def clients(filled: year.Filled) -> dict[bool, Client]:
     filled.user.is_staff = True
     filled.user.save()
     return {False: client_of(filled.user), True: client_of(person("root", superuser=True))}
 
 
-def asked(filled: growth_data.Filled) -> dict[str, list[str]]:
+def asked(filled: year.Filled) -> dict[str, list[str]]:
     """The SQL that each request takes, warm."""
     browsers, found = clients(filled), {}
-    for one in growth_requests.requests():
+    for one in list_requests.requests():
         if not one.deep:
             found[one.name] = sql_of(browsers[one.superuser], one)
     return found
@@ -57,7 +57,7 @@ def sql_of(client: Client, one: Asked) -> list[str]:
 def counts(growth: Growth) -> dict[str, int]:
     """How many queries each takes. What was filled is taken back."""
     with transaction.atomic():
-        found = {name: len(queries) for name, queries in asked(growth_data.fill(growth)).items()}
+        found = {name: len(queries) for name, queries in asked(year.fill(growth)).items()}
         transaction.set_rollback(True)
     health.forget()
     return found
@@ -85,8 +85,8 @@ def whole_reads(sql: str) -> list[str]:
 
 
 def test_no_list_of_alerts_reads_the_whole_table():
-    browsers = clients(growth_data.fill(Growth(alerts=4_000, symbols=20, events=90, deliveries=30, users=5, base=1_000)))
-    lists = [one for one in growth_requests.requests() if one.name.startswith(("/api/alerts/?", "/admin/alerts/alert/")) and not one.deep]
+    browsers = clients(year.fill(Growth(alerts=4_000, symbols=20, events=90, deliveries=30, users=5, base=1_000)))
+    lists = [one for one in list_requests.requests() if one.name.startswith(("/api/alerts/?", "/admin/alerts/alert/")) and not one.deep]
     assert len(lists) > 30
     found = {}
     for one in lists:
@@ -104,13 +104,13 @@ def test_no_list_of_alerts_reads_the_whole_table():
 )
 def test_the_newest_alerts_come_in_the_order_of_an_index(query: str):
     """Without the counts of ANALYZE too: SQLite has none until somebody runs it."""
-    filled = growth_data.fill(Growth(alerts=1_000, symbols=4, events=90, deliveries=30, users=3))
+    filled = year.fill(Growth(alerts=1_000, symbols=4, events=90, deliveries=30, users=3))
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL sorts a thousand rows rather than follow an index, and is right")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM sqlite_stat1")
         browsers = clients(filled)
-        (one,) = [one for one in growth_requests.requests() if one.name == f"/api/alerts/{query}"] or [
+        (one,) = [one for one in list_requests.requests() if one.name == f"/api/alerts/{query}"] or [
             Asked(query, f"/api/alerts/{query}", False, False)
         ]
         keys = [sql for sql in sql_of(browsers[False], one) if re.match(r'SELECT "alerts_alert"."id" AS "pk" FROM .* ORDER BY', sql)]

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.urls import reverse
 
 from alerts.models import Alert
-from benchmarks.growth_data import DAY
+from benchmarks.year import DAY
 
 
 class Asked(NamedTuple):

@@ -1,6 +1,6 @@
 """Every list page and every read of the API, with a year of alerts behind it: the view, its queries and its template, in this process.
 
-Each database is a program of its own (``python -m benchmarks.growth URL …``): Django knows one.
+Each database is a program of its own (``python -m benchmarks.lists URL …``): Django knows one.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from benchmarks.rows import Row, at_most, compared, single
 from benchmarks.surroundings import child, environment, postgres_url
 from benchmarks.timing import Effort
 
-TITLE = "Growth: lists over a year of alerts"
+TITLE = "Lists over a year of alerts"
 AGAINST = "SELECT … LIMIT 50 by primary key, the same driver"
 ALERTS = {"tiny": 2_000, "default": 200_000, "full": 1_000_000}
 GOAL = 100
@@ -34,7 +34,7 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
 
 
 async def _of(database: str, effort: Effort, url: str) -> list[Row]:
-    words = ("-m", "benchmarks.growth", str(ALERTS[effort.name]), str(max(3, effort.slices)))
+    words = ("-m", "benchmarks.lists", str(ALERTS[effort.name]), str(max(3, effort.slices)))
     async with child(*words, talks=True, DATABASE_URL=url) as process, asyncio.timeout(_PATIENCE):
         assert process.stdout
         found = [json.loads(line) async for line in process.stdout]
@@ -59,19 +59,19 @@ def main(alerts: int, rounds: int) -> None:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
-    from benchmarks import growth_data, growth_requests
+    from benchmarks import list_requests, year
 
     call_command("migrate", interactive=False, verbosity=0)
     small = alerts < 10_000
-    growth = growth_data.A_YEAR._replace(alerts=alerts, **({"events": 900, "deliveries": 300, "symbols": 12} if small else {}))
-    filled = growth_data.fill(growth)
+    growth = year.A_YEAR._replace(alerts=alerts, **({"events": 900, "deliveries": 300, "symbols": 12} if small else {}))
+    filled = year.fill(growth)
     connection.close()
     User.objects.filter(pk=filled.user.pk).update(is_staff=True)
     root = User.objects.create_superuser("root")
     clients = {False: Client(SERVER_NAME="localhost"), True: Client(SERVER_NAME="localhost")}
     clients[False].force_login(User.objects.get(pk=filled.user.pk))
     clients[True].force_login(root)
-    for one in growth_requests.requests():
+    for one in list_requests.requests():
         if one.deep and small:
             continue
         client = clients[one.superuser]
