@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from math import inf, isfinite
 from typing import TypeVar
@@ -98,12 +98,13 @@ def rejected(error: Exception, frame: str | bytes) -> Rejected:
 
 def candle_fault(candle: Candle, step: int) -> str:
     """Why this cannot be a candle, or "". NaN fails every comparison, so it is caught here too."""
-    if not (0.0 < candle.low <= candle.open <= candle.high < inf and candle.low <= candle.close <= candle.high):
+    low, high, open_time = candle.low, candle.high, candle.open_time
+    if not (0.0 < low <= candle.open <= high < inf and low <= candle.close <= high):
         return "prices are not low <= open, close <= high"
     if not 0.0 <= candle.volume < inf:
         return "volume is negative or not a number"
-    if candle.open_time % step or not EARLIEST <= candle.open_time < LATEST:
-        return f"open time {candle.open_time} is not on a {step} ms boundary"
+    if open_time % step or not EARLIEST <= open_time < LATEST:
+        return f"open time {open_time} is not on a {step} ms boundary"
     return ""
 
 
@@ -135,6 +136,14 @@ def number(text: str | float | None) -> float | None:
 @lru_cache(maxsize=512)
 def _seconds(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp())
+
+
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+
+
+def milliseconds(time: datetime) -> int:
+    """Milliseconds UTC of a time that says its zone."""
+    return (time - _EPOCH) // _MILLISECOND
 
 
 def rfc3339(text: str) -> int:
