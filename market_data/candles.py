@@ -245,14 +245,16 @@ class Longer:
 
 
 def _joined(whole: Bar, part: Bar) -> Bar:
+    open_time, open, high, low, _, volume, synthetic = whole
+    _, _, part_high, part_low, close, part_volume, part_synthetic = part
     return Bar(
-        whole.open_time,
-        whole.open,
-        max(whole.high, part.high),
-        min(whole.low, part.low),
-        part.close,
-        whole.volume + part.volume,
-        whole.synthetic and part.synthetic,
+        open_time,
+        open,
+        part_high if part_high > high else high,
+        part_low if part_low < low else low,
+        close,
+        volume + part_volume,
+        synthetic and part_synthetic,
     )
 
 
