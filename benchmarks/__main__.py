@@ -27,17 +27,18 @@ def main(words: Sequence[str]) -> int:
     load, began = machine.load(), time.monotonic()
     with surroundings() as server:
         sections, peers = asyncio.run(_measure(options.subjects, effort, failed))
-    head = (
-        f"Measured {machine.today()} in {time.monotonic() - began:.0f} s ({effort.name} run) on {machine.machine()}, {load}.\n"
-        f"{machine.versions(server, peers)}."
-    )
-    text = report.written(head, sections)
+    measured = f"Measured {machine.today()} in {time.monotonic() - began:.0f} s ({effort.name} run) on {machine.machine()}, {load}."
+    head = f"{measured}\n{machine.versions(server, peers)}."
+    whole = list(sections) == subjects.names()
+    titles = {name: subjects.subject(name).TITLE for name in sections}
     if options.json:
         print(json.dumps({name: [_as_json(row) for row in rows] for name, rows in sections.items()}))
     else:
-        print(f"\n{text}")
+        print("\n".join(("", head, "", *(report.section(titles[name], rows) for name, rows in sections.items()))))
     if options.write:
-        report.write(text)
+        written = {name: report.section(titles[name], rows, "" if whole else head) for name, rows in sections.items()}
+        report.write(head if whole else "", written, subjects.names())
+        report.draw([row for rows in sections.values() for row in rows])
         _say(f"Written to {report.DOCUMENT}.")
     return int(any(row.what == FAILED for rows in sections.values() for row in rows))
 
@@ -48,31 +49,32 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--full", action="store_true", help="more rounds, and 1,000 sockets")
     size.add_argument("--quick", action="store_true", help="only to see that it works: the figures say little")
-    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md; takes a whole run")
+    parser.add_argument("--write", action="store_true", help="write to docs/benchmarks.md: everything, or what is named")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--no-peers", action="store_true", help="leave out what needs .venv-bench")
     options = parser.parse_args(words)
     options.subjects = options.subjects or os.environ.get("B", "").split()
     if unknown := set(options.subjects) - set(subjects.names()):
         parser.error(f"unknown subject: {', '.join(sorted(unknown))}; known: {', '.join(subjects.names())}")
-    if options.write and (options.subjects or options.quick or options.no_peers):
-        parser.error("--write takes a whole run: leave the subjects, --quick and --no-peers out")
-    options.subjects = options.subjects or subjects.names()
+    if options.write and (options.quick or options.no_peers):
+        parser.error("--write takes real figures: leave --quick and --no-peers out")
+    options.subjects = [name for name in subjects.names() if name in options.subjects or not options.subjects]
     return options
 
 
 async def _measure(names: Sequence[str], effort: Effort, failed: dict[str, str] | None) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """The rows of each subject by its title, and the versions of the peers. A subject that failed has one row, that says so."""
+    """The rows of each subject by its name, and the versions of the peers. A subject that failed has one row, that says so."""
     sections: dict[str, list[Row]] = {}
     async with Peers(failed) as peers:
         for name in names:
-            subject = subjects.subject(name)
+            subject, began = subjects.subject(name), time.monotonic()
             _say(f"{subject.TITLE} …")
             try:
-                sections[subject.TITLE] = await subject.measure(effort, peers)
+                sections[name] = await subject.measure(effort, peers)
             except Exception as error:
                 traceback.print_exc()
-                sections[subject.TITLE] = [single(FAILED, "", [], note=f"{type(error).__name__}: {error}")]
+                sections[name] = [single(FAILED, "", [], note=f"{type(error).__name__}: {error}")]
+            _say(f"  took {time.monotonic() - began:.0f} s")
     return sections, peers.versions
 
 

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from benchmarks import broadcast, textbook
 from benchmarks.pages import Page, open_pages
 from benchmarks.peer import Peers
-from benchmarks.rows import Of, Row, at_most, compared, single, times_better
-from benchmarks.surroundings import DAPHNE, EXCHANGE_ID, child, free_port, listening, resident_mb, session_cookie
+from benchmarks.rows import Of, Point, Row, at_most, compared, single, times_better
+from benchmarks.surroundings import DAPHNE, EXCHANGE_ID, UVICORN, child, free_port, listening, resident_mb, session_cookie
 from benchmarks.timing import Effort
 from livermore import bus, keys
 from livermore.db import db
@@ -46,6 +46,7 @@ class Server(NamedTuple):
     pages: list[Page]
     send: Callable[[int], Awaitable[None]]
     socket_kb: float
+    pid: int
 
 
 class Burst(NamedTuple):
@@ -57,7 +58,72 @@ class Burst(NamedTuple):
 
 
 async def measure(effort: Effort, peers: Peers) -> list[Row]:
-    return [row for sockets in effort.sockets for row in await _rows(sockets, effort)]
+    return [
+        *[row for sockets in effort.sockets for row in await _rows(sockets, effort)],
+        *[row for sockets in effort.latency for row in await _latency(sockets, effort)],
+        *await _stalled(effort),
+    ]
+
+
+async def _latency(sockets: int, effort: Effort) -> list[Row]:
+    """Both servers that are documented, with the charted figures; one after the other, as what is published reaches whoever listens."""
+    async with aclosing(bus.connect()) as redis:
+        on_daphne, _, _ = await _alone(sockets, redis, DAPHNE, effort)
+        on_uvicorn, lost, client = await _alone(sockets, redis, UVICORN, effort)
+    what = f"{sockets:,} sockets, {1 / _PACE:g} messages a second, on uvicorn"
+    note = f"the pages took {client:.0%} of a core" + (", so they may be the bottleneck" if client > _BUSY else "")
+    rows = []
+    for share, bound in ((50, 20), (99, 45)):
+        mine, theirs = [_after(share, on_uvicorn)], [_after(share, on_daphne)]
+        goal = at_most(bound) if sockets >= _MANY else None
+        point = Point("fanout", f"uvicorn, p{share}", sockets)
+        rows.append(compared(f"{what}: {share} % are there", "ms", mine, "the same on daphne", theirs, goal=goal, note=note, point=point))
+        there = f"{sockets:,} sockets, {1 / _PACE:g} messages a second, on daphne beside it: {share} % are there"
+        rows.append(single(there, "ms", theirs, point=Point("fanout", f"daphne, p{share}", sockets)))
+    return [*rows, single(f"{sockets:,} sockets on uvicorn: messages lost", "", [lost], goal=at_most(0))]
+
+
+async def _alone(sockets: int, redis: Redis, words: Sequence[str], effort: Effort) -> tuple[list[float], int, float]:
+    """Seconds of each delivery, how many never came, and the share of a core that the pages took."""
+    async with _ours(sockets, redis, words) as server:
+        burst = await _burst(server)
+        spent, began = time.process_time(), time.monotonic()
+        (delays,) = await _paced([server], effort.paced)
+        client = (time.process_time() - spent) / (time.monotonic() - began)
+        return delays, burst.lost + effort.paced * sockets - len(delays), client
+
+
+async def _stalled(effort: Effort) -> list[Row]:
+    """What a page that reads nothing costs its server, beside pages that read everything and acknowledge it."""
+    rows = []
+    for name, words in (("daphne", DAPHNE), ("uvicorn", UVICORN)):
+        async with aclosing(bus.connect()) as redis:
+            grown = await _growth(redis, words, effort)
+        more = max(0.0, grown[1] - grown[0])
+        note = f"in {_sent(effort):,} messages; a page that reads: {grown[0]:.2f} MB, one that does not: {grown[1]:.2f} MB"
+        rows.append(single(f"a stalled socket on {name}: memory, more", "MB", [more], goal=at_most(1), note=note))
+    return rows
+
+
+async def _growth(redis: Redis, words: Sequence[str], effort: Effort) -> tuple[float, float]:
+    """Megabytes by which a server grows while a page is owed many bursts: one that reads, and then one that does not."""
+    async with _ours(1, redis, words) as server:
+        (page,) = server.pages
+        weights = [resident_mb(server.pid)]
+        for stalled in (False, True):
+            if stalled:
+                page.stall()
+            for _ in range(_sent(effort) // BURST):
+                await server.send(BURST)
+                await asyncio.sleep(_REST / 5)
+                if not stalled:
+                    page.forget()
+            weights.append(resident_mb(server.pid))
+        return max(0.0, weights[1] - weights[0]), max(0.0, weights[2] - weights[1])
+
+
+def _sent(effort: Effort) -> int:
+    return BURST * effort.paced * 4
 
 
 async def _rows(sockets: int, effort: Effort) -> list[Row]:
@@ -150,7 +216,7 @@ def _socket_rows(sockets: int, ours: Server, tutorial: Server) -> list[Row]:
 
 
 @asynccontextmanager
-async def _ours(sockets: int, redis: Redis) -> AsyncIterator[Server]:
+async def _ours(sockets: int, redis: Redis, words: Sequence[str] = DAPHNE) -> AsyncIterator[Server]:
     cookie = await db(session_cookie)()
 
     async def send(messages: int) -> None:
@@ -159,7 +225,7 @@ async def _ours(sockets: int, redis: Redis) -> AsyncIterator[Server]:
                 pipe.publish(keys.channel_alerts(EXCHANGE_ID), bus.encode({**_MESSAGE, "sent": time.monotonic_ns()}))
             await pipe.execute()
 
-    async with _served(sockets, *DAPHNE, "livermore.asgi:application", path="/ws/feed/", cookie=cookie, send=send) as server:
+    async with _served(sockets, *words, "livermore.asgi:application", path="/ws/feed/", cookie=cookie, send=send) as server:
         yield server
 
 
@@ -196,13 +262,13 @@ async def _served(
 ) -> AsyncIterator[Server]:
     """A program on a port of its own, with its pages open. The port is its last words."""
     port = free_port()
-    async with child(*words, "-p", str(port)) as process:
+    async with child(*words, "--port" if words[:2] == UVICORN[:2] else "-p", str(port)) as process:
         await listening(port)
         (first,) = await open_pages(1, port, path=path, cookie=cookie)
         before = resident_mb(process.pid)
         pages = [first, *await open_pages(sockets - 1, port, path=path, cookie=cookie)]
         try:
-            yield Server(pages, send, (resident_mb(process.pid) - before) * 1e3 / sockets)
+            yield Server(pages, send, (resident_mb(process.pid) - before) * 1e3 / sockets, process.pid)
         finally:
             for page in pages:
                 page.close()

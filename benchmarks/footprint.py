@@ -15,7 +15,6 @@ from exchanges.models import Exchange
 from livermore.db import db
 
 TITLE = "Footprint"
-_SETTLE = 1.0
 
 
 class Web(NamedTuple):
@@ -28,10 +27,10 @@ class Web(NamedTuple):
 async def measure(effort: Effort, peers: Peers) -> list[Row]:
     connectors, idle, ours, hello = [], [], [], []
     for _ in range(effort.starts):
-        connectors.append(await _connector_mb())
-        idle.append(await _idle_mb())
-        ours.append(await _web("livermore.asgi:application", "/login/"))
-        hello.append(await _web("benchmarks.textbook:application", "/"))
+        connectors.append(await _connector_mb(effort.settle))
+        idle.append(await _idle_mb(effort.settle))
+        ours.append(await _web("livermore.asgi:application", "/login/", effort.settle))
+        hello.append(await _web("benchmarks.textbook:application", "/", effort.settle))
     least = "hello, world on daphne, the same applications"
     return [
         compared("runexchange, idle: memory", "MB", connectors, "django.setup(), the same applications", idle, goal=at_most(90)),
@@ -47,25 +46,25 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
     ]
 
 
-async def _connector_mb() -> float:
+async def _connector_mb(settle: float) -> float:
     """Of a process that hosts every active exchange and runs none."""
     names = await db(lambda: list(Exchange.objects.filter(active=True).values_list("pk", flat=True)))()
     async with child("manage.py", "runexchange") as process, asyncio.timeout(START_SECONDS):
         while {one.get("pid") for one in (await db(status.read_all)(names)).values()} != {process.pid}:  # noqa: ASYNC110  (another process sets it)
             await asyncio.sleep(0.1)
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(settle)
         return resident_mb(process.pid)
 
 
-async def _idle_mb() -> float:
+async def _idle_mb(settle: float) -> float:
     async with child("-m", "benchmarks.idle", talks=True) as process, asyncio.timeout(START_SECONDS):
         assert process.stdout
         await process.stdout.readline()
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(settle)
         return resident_mb(process.pid)
 
 
-async def _web(application: str, path: str) -> Web:
+async def _web(application: str, path: str, settle: float) -> Web:
     port = free_port()
     began = time.monotonic()
     async with child(*DAPHNE, "-p", str(port), application) as process, asyncio.timeout(START_SECONDS):
@@ -75,7 +74,7 @@ async def _web(application: str, path: str) -> Web:
             seconds = time.monotonic() - began
             if first + await reader.read(64) and not first.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"{application} answered {first!r} for {path}")
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(settle)
         return Web(seconds, resident_mb(process.pid))
 
 

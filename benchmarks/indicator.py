@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.bars import Bars, wandering
 from benchmarks.peer import Peers
-from benchmarks.rivals import Rival, gather
-from benchmarks.rows import Row, at_most_times, compared, times_better
+from benchmarks.rivals import Field, Rival, gather
+from benchmarks.rows import Row, at_most, at_most_times, compared, single, times_better
 from benchmarks.timing import Effort, Slice, compare
 from market_data.macdv import Macdv
 
@@ -18,12 +18,17 @@ _ALIKE = 1e-9
 """How far a peer's value and signal may be from ours after 2,000 bars, when every seed is forgotten."""
 
 
-def _differs(found: dict[str, Any]) -> str:
+def _apart(found: dict[str, Any]) -> float:
+    """How far a peer's value and signal are from ours after 2,000 bars."""
     indicator = Macdv()
     for bar in wandering(2000):
         indicator.update(*bar)
     ours = {"macdv": indicator.macdv or 0.0, "signal": indicator.signal or 0.0}
-    apart = max(abs(value - found[name]) for name, value in ours.items())
+    return max(abs(value - float(found[name])) for name, value in ours.items())
+
+
+def _differs(found: dict[str, Any]) -> str:
+    apart = _apart(found)
     return "" if apart <= _ALIKE else f"after 2,000 bars it is {apart:g} away from ours"
 
 
@@ -41,8 +46,17 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
     return [
         compared(_WHAT, "µs", found["ours"], "empty loop", found["loop"]),
         *field.rows(_WHAT, "µs", found),
+        _exactness(field),
         compared("MACD-V, a look at the forming candle", "µs", found["peek"], "empty loop", found["loop"]),
     ]
+
+
+def _exactness(field: Field) -> Row:
+    """TA-Lib over the whole history is the reference of the number itself."""
+    what, against, goal = "MACD-V and its signal after 2,000 bars: apart", "TA-Lib over all of them", at_most(_ALIKE)
+    if (peer := field.peers.get("TA-Lib over 200 bars")) is None:
+        return single(what, "", [], against, goal=goal, note=field.absent["TA-Lib over 200 bars"])
+    return single(what, "", [_apart(peer.check)], against, goal=goal)
 
 
 def _bars(feed: Callable[[Macdv, Bars], None]) -> Slice:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -19,7 +20,7 @@ from livermore.commits import Batch
 from livermore.runtime import Connector
 from livermore.watched import Watched
 from market_data.candles import Bar
-from market_data.series import WARM_BARS
+from market_data.series import WARM_BARS, Series
 
 RULE = Rule(
     id=1,
@@ -146,11 +147,19 @@ def warm(symbol: str) -> Watched:
     """A symbol on which alerts may fire in every timeframe, with the day before MIDNIGHT as its last."""
     watched = Watched(symbol, TIMEFRAMES, flags_closes=True)
     for timeframe, step in TIMEFRAMES.items():
-        for number in range(_BARS):
-            watched.series[timeframe].advance(_bar(symbol, MIDNIGHT - (_BARS - number) * step, number))
+        watched.series[timeframe].restore(MIDNIGHT - step, _warmed(timeframe))
     watched.book.start(_bar(symbol, MIDNIGHT - STEP, _BARS - 1))
     watched.note_readings()
     return watched
+
+
+@cache
+def _warmed(timeframe: str) -> str:
+    """The state of a series after its history, which is the same for all symbols."""
+    series = Series("", timeframe)
+    for number in range(_BARS):
+        series.advance(_bar("", MIDNIGHT - (_BARS - number) * series.step, number))
+    return series.state()
 
 
 def _bar(symbol: str, open_time: int, number: int) -> Bar:

@@ -88,6 +88,11 @@ class Page(asyncio.Protocol):
         self.frames.clear()
         self.seen = 0
 
+    def stall(self) -> None:
+        """Read nothing any more, as the page of a browser that sleeps."""
+        assert self._transport
+        self._transport.pause_reading()
+
     def delays(self) -> list[float]:
         """Seconds from ``sent`` to arrival, of each message."""
         return [(now - int(sent)) / 1e9 for now, payload in self.frames for sent in _SENT.findall(payload)]

@@ -1,14 +1,17 @@
 """Rows as a table, for the terminal and for docs/benchmarks.md alike."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks import charts
 from benchmarks.rows import Of, Row
 from benchmarks.timing import Spread
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
+_SECTION = re.compile(r"^<!-- section: (\w+) -->\n", re.MULTILINE)
 _HEAD = ("what", "ours", "against", "theirs", "ratio", "goal", "", "note")
 
 
@@ -62,17 +65,33 @@ def summary(rows: Sequence[Row]) -> str:
     return f"{goals.count(True)} goals met, {goals.count(False)} missed, {goals.count(None)} not measured."
 
 
-def written(head: str, sections: Mapping[str, Sequence[Row]]) -> str:
-    """The part of the document that is measured."""
-    rows = [row for section in sections.values() for row in section]
-    tables = (f"## {title}\n\n{table(section)}" for title, section in sections.items())
-    return "\n".join((f"{head}\n\n{summary(rows)}\n", *tables))
+def section(title: str, rows: Sequence[Row], head: str = "") -> str:
+    """What is written of one subject. ``head``: when and on what it was measured, where that is not said for all of them."""
+    parts = [f"## {title}\n", f"{head}\n" if head else "", f"{summary(rows)}\n", table(rows)]
+    pictures = (f"![{chart.title}]({chart.file})\n" for chart in charts.of(rows))
+    return "\n".join(part for part in (*parts, *pictures) if part)
 
 
-def write(text: str) -> None:
-    """Put it into the document, between its marks. Raises ValueError where they are not there."""
+def write(head: str, sections: Mapping[str, str], order: Sequence[str]) -> None:
+    """Put the sections, by subject, into the document, between its marks and in that order.
+
+    With a ``head`` for all of them they take the place of everything that was there; without, the other sections stay, and their head.
+    Raises ValueError where the marks are not there.
+    """
     before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    measured, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{DOCUMENT} has lost the marks between which the figures stand: {BEGIN.strip()} and {END.strip()}")
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    if head:
+        known = dict(sections)
+    else:
+        head, *parts = _SECTION.split(measured)
+        known = {**dict(zip(parts[::2], (part.strip() + "\n" for part in parts[1::2]), strict=True)), **sections}
+    texts = (f"<!-- section: {name} -->\n{known[name]}" for name in order if name in known)
+    DOCUMENT.write_text(before + BEGIN + "\n" + "\n".join((*([head.strip() + "\n"] if head.strip() else []), *texts)) + "\n" + END + after)
+
+
+def draw(rows: Sequence[Row]) -> None:
+    """Put what was measured of each chart beside the document."""
+    for chart in charts.of(rows):
+        (DOCUMENT.parent / chart.file).write_text(charts.svg(chart, rows))

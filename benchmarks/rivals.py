@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.peer import NoPeer, Peers
+from benchmarks.peer import NoPeer, Peer, Peers
 from benchmarks.rows import Goal, Row, compared, single
 from benchmarks.timing import Slice
 
@@ -28,6 +28,7 @@ class Field(NamedTuple):
     rivals: Sequence[Rival]
     slices: dict[str, Slice]
     absent: dict[str, str]
+    peers: dict[str, Peer]
 
     def rows(self, what: str, unit: str, found: dict[str, list[float]]) -> list[Row]:
         return [
@@ -42,6 +43,7 @@ async def gather(rivals: Sequence[Rival], peers: Peers) -> Field:
     """Start them. One whose answer is not ours measures something else, and is left out."""
     slices: dict[str, Slice] = {}
     absent: dict[str, str] = {}
+    running: dict[str, Peer] = {}
     for rival in rivals:
         try:
             peer = await peers.get(rival.module, rival.requirement)
@@ -49,7 +51,9 @@ async def gather(rivals: Sequence[Rival], peers: Peers) -> Field:
             absent[rival.name] = str(error)
             continue
         if fault := rival.check(peer.check):
+            running[rival.name] = peer
             absent[rival.name] = f"not comparable: {fault}"
         else:
+            running[rival.name] = peer
             slices[rival.name] = peer.slice(rival.slice)
-    return Field(rivals, slices, absent)
+    return Field(rivals, slices, absent, running)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from benchmarks.timing import Spread
 
@@ -53,6 +54,14 @@ def at_least(bound: float) -> Goal:
     return Goal(Of.VALUE, bound, least=True)
 
 
+class Point(NamedTuple):
+    """Where a row stands in a chart of benchmarks.charts: on which line, and at which x."""
+
+    chart: str
+    line: str
+    x: float
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of the table. ``against`` names the peer or limit; what is None could not be measured, and ``note`` says why.
@@ -69,6 +78,7 @@ class Row:
     of: Of = Of.COST
     goal: Goal | None = None
     note: str = ""
+    point: Point | None = None
 
     @property
     def met(self) -> bool | None:
@@ -92,16 +102,26 @@ def compared(
     of: Of = Of.COST,
     goal: Goal | None = None,
     note: str = "",
+    point: Point | None = None,
 ) -> Row:
     """A row out of two lists of the same rounds: seconds, where the unit is one of time. A goal for a ratio says itself what it is of."""
     of = of if goal is None or goal.of is Of.VALUE else goal.of
     pairs = [b / a if of is Of.GAIN else a / b for a, b in zip(ours, theirs, strict=True)]
-    return Row(what, unit, _spread(ours, unit), against, _spread(theirs, unit), Spread.of(pairs), of, goal, note)
+    return Row(what, unit, _spread(ours, unit), against, _spread(theirs, unit), Spread.of(pairs), of, goal, note, point)
 
 
-def single(what: str, unit: str, ours: Sequence[float], against: str = "", *, goal: Goal | None = None, note: str = "") -> Row:
+def single(
+    what: str,
+    unit: str,
+    ours: Sequence[float],
+    against: str = "",
+    *,
+    goal: Goal | None = None,
+    note: str = "",
+    point: Point | None = None,
+) -> Row:
     """A row without another's figure: there is none to be had, or it is not here. No figure of another run or machine takes its place."""
-    return Row(what, unit, _spread(ours, unit) if ours else None, against, goal=goal, note=note)
+    return Row(what, unit, _spread(ours, unit) if ours else None, against, goal=goal, note=note, point=point)
 
 
 def _spread(figures: Sequence[float], unit: str) -> Spread:

@@ -78,7 +78,7 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
     if chromium is None:
         return [single(screen.name, "ms", [], goal=at_most(SMOOTH), note=NO_CHROMIUM) for screen in SCREENS]
     found: list[Row] = []
-    for screen in SCREENS:
+    for screen in SCREENS[: effort.screens]:
         symbols = max(2, round(effort.together * screen.share))
         async with aclosing(bus.connect()) as redis, listed(redis, screen.exchanges, symbols) as market:
             found += await _rows(screen, market, chromium, effort)

@@ -12,8 +12,10 @@ from benchmarks.timing import Effort
 
 _MODULES = {
     "parsing": "benchmarks.parsing",
+    "socket": "benchmarks.tls",
     "indicator": "benchmarks.indicator",
     "pipeline": "benchmarks.pipeline",
+    "growth": "benchmarks.growth",
     "redis": "benchmarks.redis_closes",
     "commit": "benchmarks.commit",
     "fanout": "benchmarks.fanout",

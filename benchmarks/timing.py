@@ -39,6 +39,8 @@ class Effort(NamedTuple):
     slices: int
     seconds: float
     symbols: int
+    growth: tuple[int, ...]
+    """Numbers of symbols, from the fewest to the most."""
     closes: tuple[int, ...]
     together: int
     """Symbols that close at one moment."""
@@ -48,14 +50,37 @@ class Effort(NamedTuple):
     alerts: int
     """Alerts that are followed from a close to the pages, at least."""
     starts: int
+    settle: float
+    """Seconds that a process has before it is weighed."""
+    screens: int
+    """How many of the pages are looked at."""
+    latency: tuple[int, ...]
+    """Numbers of sockets at which deliveries are timed."""
 
 
-TINY = Effort("tiny", slices=2, seconds=0.002, symbols=2, closes=(3,), together=5, commits=2, sockets=(3,), paced=3, alerts=3, starts=1)
+TINY = Effort(
+    "tiny",
+    slices=2,
+    seconds=0.002,
+    symbols=2,
+    growth=(2, 4),
+    closes=(3,),
+    together=5,
+    commits=2,
+    sockets=(3,),
+    paced=3,
+    alerts=3,
+    starts=1,
+    settle=0.1,
+    screens=1,
+    latency=(1,),
+)
 DEFAULT = Effort(
     "default",
     slices=15,
     seconds=0.05,
     symbols=50,
+    growth=(50, 200, 500, 1000, 2000),
     closes=(50, 500),
     together=1000,
     commits=12,
@@ -63,6 +88,9 @@ DEFAULT = Effort(
     paced=50,
     alerts=500,
     starts=3,
+    settle=1.0,
+    screens=2,
+    latency=(1, 100, 500, 1000),
 )
 FULL = DEFAULT._replace(name="full", slices=31, commits=24, sockets=(100, 1000), paced=150, starts=7)
 

@@ -1,5 +1,7 @@
 """ccxt.pro: JSON as its aiohttp client reads it, then its Binance message handler. What it resolves for a waiting ``watch…`` is dropped."""
 
+import asyncio
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +46,7 @@ def slices() -> dict[str, Any]:
     return {
         "kline": lambda times: _frames(binance_klines(1000, closed=True), times),
         "ticker": lambda times: _frames(binance_tickers(1000), times),
+        "socket": _socket,
     }
 
 
@@ -53,6 +56,32 @@ def _frames(frames: Sequence[bytes], times: int) -> float:
     for number in range(times):
         handle(client, orjson.loads(frames[number % 1000]))
     return time.thread_time() - began
+
+
+async def _socket(times: int) -> float:
+    """Its own connection, from the first frame to the last."""
+    exchange = _exchange()
+    exchange.verify = False  # it trusts the authorities of certifi only
+    handle, done = exchange.handle_message, asyncio.Event()
+    began, count = 0.0, 0
+
+    def counted(client: Any, message: Any) -> None:
+        nonlocal began, count
+        handle(client, message)
+        began = began or time.thread_time()
+        count += 1
+        if count > times:
+            done.set()
+
+    exchange.handle_message = counted
+    exchange.open()
+    client = exchange.client(f"{os.environ['BENCHMARK_URL']}/{times + 1}")
+    try:
+        await client.connect(exchange.session)
+        await done.wait()
+        return time.thread_time() - began
+    finally:
+        await exchange.close()
 
 
 def check() -> dict[str, Any]:

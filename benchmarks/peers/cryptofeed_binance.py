@@ -1,9 +1,11 @@
 """cryptofeed: its Binance feed's message handler, as its connection calls it, with a callback that does nothing."""
 
+import os
 import time
 from contextlib import suppress
 from typing import Any
 
+from cryptofeed.connection import WSAsyncConn
 from cryptofeed.defines import CANDLES
 from cryptofeed.exchanges import Binance
 from cryptofeed.symbols import Symbols
@@ -14,7 +16,7 @@ PACKAGES = ("cryptofeed", "yapic.json")
 
 
 def slices() -> dict[str, Any]:
-    return {"kline": _klines}
+    return {"kline": _klines, "socket": _socket}
 
 
 def _feed(callback: Any) -> Binance:
@@ -34,6 +36,21 @@ async def _klines(times: int) -> float:
     for number in range(times):
         await handle(frames[number % 1000], None, 0.0)
     return time.thread_time() - began
+
+
+async def _socket(times: int) -> float:
+    """Its own connection, from the first frame to the last."""
+    feed = _feed(_nothing)
+    connection = WSAsyncConn(f"{os.environ['BENCHMARK_URL']}/{times + 1}", "benchmark")
+    async with connection.connect():
+        began, count = 0.0, 0
+        async for message in connection.read():
+            await feed.message_handler(message, connection, connection.last_message)
+            began = began or time.thread_time()
+            count += 1
+            if count > times:
+                break
+        return time.thread_time() - began
 
 
 def check() -> dict[str, Any]:
