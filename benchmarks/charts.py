@@ -19,6 +19,8 @@ class Chart(NamedTuple):
     x: str
     y: str
     goals: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
+    flat: float = 0.0
+    """Where it is given: a line may rise to so many times its first figure, and that bound is drawn too."""
 
     @property
     def file(self) -> str:
@@ -26,13 +28,13 @@ class Chart(NamedTuple):
 
 
 CHARTS = (
-    Chart("growth", "Cost per frame against the number of symbols", "symbols", "µs of the processor a frame"),
+    Chart("growth", "Cost per frame against the number of symbols", "symbols", "µs of the processor a frame", flat=1.2),
     Chart(
         "fanout",
         "Delivery of a message against the number of sockets",
         "sockets",
         "ms until it is there",
-        (("goal for p99 on daphne", ((1, 100), (1000, 100))),),
+        (("p99 goal, daphne", ((1, 100), (1000, 100))),),
     ),
 )
 
@@ -72,17 +74,21 @@ def svg(chart: Chart, rows: Sequence[Row]) -> str:
             lines.setdefault(row.point.line, []).append(_Mark(row.point.x, *row.ours))
     marks = [mark for line in lines.values() for mark in line]
     goals = [y for _, points in chart.goals for _, y in points]
-    top = _ceiling(max([*(mark.high for mark in marks), *goals]))
+    top = _ceiling(max([*(mark.high * max(1.0, chart.flat) for mark in marks), *goals]))
     xs = sorted({mark.x for mark in marks})
     place = _Place(xs, top)
     body = [*_grid(place, top), *_axes(chart, place, xs)]
     for at, line in enumerate(lines.values()):
         body += _line(place, sorted(line), at % _COLOURS)
-    for _, points in chart.goals:
+    goal_lines = list(chart.goals)
+    if chart.flat:
+        bounds = (min(line).middle * chart.flat for line in lines.values())
+        goal_lines += [(f"goal: at most {chart.flat - 1:.0%} more", tuple((x, bound) for x in xs)) for bound in bounds]
+    for _, points in goal_lines:
         inside = [(x, y) for x, y in points if xs[0] <= x <= xs[-1]]
         path = " ".join(f"{place.x(x):.1f},{place.y(y):.1f}" for x, y in inside)
         body.append(f'<polyline class="goal" points="{path}"/>')
-    body += _legend(list(lines), [name for name, _ in chart.goals])
+    body += _legend(list(lines), list(dict.fromkeys(name for name, _ in goal_lines)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">\n'
         f'<style>{_STYLE}</style>\n<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>\n'
@@ -150,5 +156,5 @@ def _legend(lines: Sequence[str], goals: Sequence[str]) -> list[str]:
         style = "" if dashed else f' style="stroke:var(--l{at % _COLOURS})"'
         found.append(f'<line class="{"goal" if dashed else "line"}" x1="{x:.0f}" x2="{x + 24:.0f}" y1="50" y2="50"{style}/>')
         found.append(f'<text x="{x + 30:.0f}" y="54">{escape(name)}</text>')
-        x += 30 + 7.2 * len(name) + 22
+        x += 30 + 6.6 * len(name) + 18
     return found

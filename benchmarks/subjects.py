@@ -19,6 +19,7 @@ _MODULES = {
     "redis": "benchmarks.redis_closes",
     "commit": "benchmarks.commit",
     "fanout": "benchmarks.fanout",
+    "warmup": "benchmarks.warmup",
     "card": "benchmarks.card",
     "screen": "benchmarks.screen",
     "footprint": "benchmarks.footprint",

@@ -31,6 +31,7 @@ RATIOS = {
     "redis": {"the same on a plain redis-py pipeline", "a script per 50, packed by hiredis, on a bare socket"},
     "commit": {"the same rows by executemany"},
     "fanout": {"websockets' broadcast()", "the Channels tutorial", "the same on daphne"},
+    "warmup": {"the same requests at the exchange's limit"},
     "card": {"the alert through Redis to websockets' broadcast()"},
     "screen": {"the same page at rest"},
     "footprint": {"django.setup(), the same applications", "hello, world on daphne, the same applications"},
