@@ -6,10 +6,11 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
@@ -51,7 +52,7 @@ class AlertRuleForm(forms.ModelForm):
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(ModelAdmin):
+class AlertRuleAdmin(SimpleHistoryAdmin, ModelAdmin):
     form = AlertRuleForm
     list_display = ["name", "enabled", "levels_text", "timeframes_text", "cooldown", "version"]
     list_filter = ["enabled"]
@@ -78,10 +79,9 @@ class AlertRuleAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: AlertRule, form: AlertRuleForm, change: bool) -> None:
         if not form.has_changed():
             return
-        if change:
-            obj.version = F("version") + 1
+        if change:  # in the transaction of the form; two changes at once get two versions
+            obj.version = AlertRule.objects.select_for_update().values_list("version", flat=True).get(pk=obj.pk) + 1
         super().save_model(request, obj, form, change)
-        obj.refresh_from_db(fields=["version"])
         transaction.on_commit(partial(_reload_all, self, request))
 
     @display(description="levels")

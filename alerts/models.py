@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from alerts import validators
 from alerts.policy import Repeat
@@ -44,6 +45,7 @@ class AlertRule(models.Model):
         help_text="Seconds between two alerts of one kind on one series, by the exchange's clock.",
     )
     version = models.PositiveIntegerField(default=1, editable=False, help_text="Rises with every change; part of an alert's identity.")
+    history = HistoricalRecords()
 
     class Meta:
         ordering = ["name"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 
+from alerts.models import AlertRule
 from exchanges.models import Exchange, UserExchange
 from symbols.models import Symbol
 from tests import seeds
@@ -56,6 +57,19 @@ def test_a_decision_about_symbols_says_who(root: User) -> None:
     assert not hasattr(row.history.first(), "price"), "the market is not history"
     assert not hasattr(row.history.first(), "keeper"), "nor who wants it"
     assert client_of(operator).get(f"/admin/symbols/symbol/{row.pk}/history/").status_code == 200
+
+
+def test_a_change_to_a_rule_says_who_and_which_version_it_made(root: User) -> None:
+    rule = AlertRule.objects.get()
+    client, path = client_of(root), f"/admin/alerts/alertrule/{rule.pk}/change/"
+    for name in ("first", "second"):
+        form = client.get(path).context["adminform"].form
+        values = {field: "" if (value := form[field].value()) is None else value for field in form.fields}
+        answer = client.post(path, {**values, "name": name, "enabled": "on"})
+        assert answer.status_code == 302, answer.context["adminform"].form.errors
+    made = trail(rule.history, "name", "version")[-2:]
+    assert made == [("root", "~", "first", rule.version + 1), ("root", "~", "second", rule.version + 2)]
+    assert "second" in client.get(path.replace("change", "history")).text
 
 
 def test_a_change_of_a_person_and_their_role_says_who_and_no_password(root: User) -> None:
