@@ -391,7 +391,7 @@ def nodes(directory: Path, secret: str) -> Iterator[list[int]]:
                 pass
             given = [re.sub(r"^\$\{VALKEY_PASSWORD.*", secret, word) for word in OF_CLUSTER["valkey-1"]["command"][1:]]
             given = [word.replace("/data/", f"{data}/") for word in given]
-            command = [valkey._program(), *given, "--port", str(port), "--bind", "127.0.0.1"]
+            command = [valkey.program(), *given, "--port", str(port), "--bind", "127.0.0.1"]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=data)
             stack.callback(process.wait)
             stack.callback(process.terminate)

@@ -263,7 +263,7 @@ def test_an_alert_on_a_channel_says_what_the_contract_says(unbroken: Record, exc
 def test_every_close_is_published_once_with_the_candle_that_closed(unbroken: Record, exchange_id: str) -> None:
     said: dict[tuple[str, str], Rows] = {}
     for one in heard(unbroken, "candle", exchange_id):
-        assert set(one.message) == {"type", "exchange_id", "symbol", "timeframe", "candle", "indicator"}
+        assert set(one.message) == {"type", "exchange_id", "symbol", "timeframe", "published_at", "candle", "indicator"}
         assert (one.message["type"], one.message["exchange_id"]) == ("candle", exchange_id)
         assert one.channel == f"channel:exchange:{exchange_id}:candle:close:{one.message['symbol']}:{one.message['timeframe']}"
         said.setdefault((one.message["symbol"], one.message["timeframe"]), []).append(one.message["candle"])

@@ -178,7 +178,7 @@ def i10_nothing_grows(run: Run) -> None:
             if len(lived) < 30:
                 continue
             early, late = lived[10:20], lived[-10:]
-            for what, most in (("descriptors", DESCRIPTORS), ("threads", THREADS)):
+            for what, most in (("descriptors", DESCRIPTORS * run.redis_nodes), ("threads", THREADS)):
                 grown = mean(getattr(one, what) for _, one in late) - mean(getattr(one, what) for _, one in early)
                 has = f"; open at the end: {dict(run.open_files.get(name, {}))}" if what == "descriptors" else ""
                 assert grown <= most, told(run, f"{name} has {grown:.0f} more {what} than after its start{has}")

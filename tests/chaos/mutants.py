@@ -59,8 +59,8 @@ MUTANTS = (
             Edit(SERVICES, "sequence = ExchangeSequence.objects.select_for_update().get(", "sequence = ExchangeSequence.objects.get("),
             Edit(
                 SERVICES,
-                "    alerts = _store(sequence, drafts, naming) if drafts else []\n",
-                "    with transaction.atomic():\n        alerts = _store(sequence, drafts, naming) if drafts else []\n",
+                "    alerts = _store(sequence, drafts, naming, fence) if drafts else []\n",
+                "    with transaction.atomic():\n        alerts = _store(sequence, drafts, naming, fence) if drafts else []\n",
             ),
         ),
         ("tests/alerts/test_services.py",),
@@ -152,8 +152,8 @@ MUTANTS = (
             ),
             Edit(
                 SERVICES,
-                "    alerts = _store(sequence, drafts, naming) if drafts else []\n",
-                "    alerts = _store(sequence, drafts, naming) if drafts else []\n"
+                "    alerts = _store(sequence, drafts, naming, fence) if drafts else []\n",
+                "    alerts = _store(sequence, drafts, naming, fence) if drafts else []\n"
                 "    for alert in alerts:\n"
                 "        bus.sync().publish(keys.channel_alerts(exchange_id), bus.encode(public_payload(alert, sequence.epoch)))\n",
             ),

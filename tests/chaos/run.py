@@ -100,6 +100,8 @@ class Run:
 
     plan: Plan
     again: str
+    redis_nodes: int = 1
+    """To each of which a process has connections."""
     due: list[Due] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     """All of the database, by exchange and number."""
@@ -194,7 +196,7 @@ class World:
     def __init__(self, plan: Plan, surroundings: Surroundings, *, coins: int, again: str) -> None:
         self.plan, self.surroundings = plan, surroundings
         self.coins = COINS[:coins]
-        self.run = Run(plan, again)
+        self.run = Run(plan, again, redis_nodes=3 if surroundings.wide else 1)
         self.clock = ManualClock(START)
         self.sandbox = Sandbox([replace(venue, rest_limit=0) for venue in VENUES], seed=plan.seed, clock=self.clock, symbols=24)
         self.programs: dict[str, Program] = {}
