@@ -44,6 +44,8 @@ from livermore.settings import *  # noqa: E402
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": str(_directory / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
+else:
+    DATABASES["default"]["ENGINE"] = "tests.postgres"
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 
 STATIC_ROOT = _directory / "static"
