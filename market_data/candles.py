@@ -42,6 +42,12 @@ class Bar(NamedTuple):
     def of(cls, candle: Candle) -> "Bar":
         return cls(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume)
 
+    @classmethod
+    def final(cls, candle: Candle) -> "Bar":
+        """A candle that will not change any more."""
+        volume = candle.volume
+        return cls(candle.open_time, candle.open, candle.high, candle.low, candle.close, volume, volume == 0)
+
     def filler(self, step: int) -> "Bar":
         """The next candle if nothing trades in it."""
         return Bar(self.open_time + step, self.close, self.close, self.close, self.close, 0.0, True)
@@ -107,11 +113,15 @@ class Book:
         if candle.volume > 0:
             self.traded.add(open_time)
         forming = self.forming
-        if forming is None or (open_time, candle.event_time) >= (forming.open_time, forming.event_time):
+        if (
+            forming is None
+            or open_time > forming.open_time
+            or (open_time == forming.open_time and candle.event_time >= forming.event_time)
+        ):
             self.forming = candle
         if not candle.closed:
             return []
-        self.held[open_time] = Bar.of(candle)._replace(synthetic=candle.volume == 0)
+        self.held[open_time] = Bar.final(candle)
         self.closings[open_time] = Closing("flag", candle.event_time, received)
         return self._drain()
 
@@ -167,7 +177,7 @@ class Book:
         for open_time in range(start, end, STEP):
             bar = self.held.pop(open_time, None)
             if bar is None and (row := by_time.get(open_time)) is not None:
-                bar = Bar.of(row)._replace(synthetic=row.volume == 0)
+                bar = Bar.final(row)
                 self.closings[open_time] = Closing("read-back", 0, received)
             elif bar is None:
                 quiet = not fills_idle and open_time not in self.traded and clock >= open_time + STEP + QUIET_GRACE
@@ -180,16 +190,17 @@ class Book:
         return final + self._drain()
 
     def _drain(self) -> list[Bar]:
-        final = []
-        while self.last is not None and (bar := self.held.pop(self.last.open_time + STEP, None)) is not None:
+        final: list[Bar] = []
+        while self.held and self.last is not None and (bar := self.held.pop(self.last.open_time + STEP, None)) is not None:
             final.append(bar)
             self._advance(bar)
         return final
 
     def _advance(self, bar: Bar) -> None:
+        """Take the next one, which is no longer held. Of what came before it, nothing is left to forget."""
         self.last = bar
         self.recent = [*self.recent[1 - RECENT :], bar]
-        self._forget()
+        self.traded.discard(bar.open_time)
 
     def _forget(self) -> None:
         assert self.last is not None
@@ -270,7 +281,7 @@ def filled(rows: Iterable[Candle], step: int, end: int, *, to_end: bool) -> list
         while bars and bars[-1].open_time + step < row.open_time:
             bars.append(bars[-1].filler(step))
         if not bars or row.open_time > bars[-1].open_time:
-            bars.append(Bar.of(row)._replace(synthetic=row.volume == 0))
+            bars.append(Bar.final(row))
     while to_end and bars and bars[-1].open_time + step < end:
         bars.append(bars[-1].filler(step))
     return bars
