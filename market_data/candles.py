@@ -218,18 +218,43 @@ class Book:
                 self.revisions.append(Revision(was, now))
 
 
+class Whole:
+    """A longer candle as far as its parts have come, of which there were ``parts``."""
+
+    __slots__ = ("close", "high", "low", "open", "open_time", "parts", "synthetic", "volume")
+
+    def __init__(self, first: Bar, open_time: int, parts: int) -> None:
+        self.open_time, self.parts = open_time, parts
+        _, self.open, self.high, self.low, self.close, self.volume, self.synthetic = first
+
+    def add(self, part: Bar) -> None:
+        # In place: a new bar for every part in every timeframe took a fifth of a close.
+        _, _, high, low, self.close, volume, synthetic = part
+        self.parts += 1
+        self.volume += volume
+        if high > self.high:
+            self.high = high
+        if low < self.low:
+            self.low = low
+        if not synthetic:
+            self.synthetic = False
+
+    @property
+    def bar(self) -> Bar:
+        return Bar(self.open_time, self.open, self.high, self.low, self.close, self.volume, self.synthetic)
+
+
 class Longer:
     """Sums final 5m candles of one symbol into the longer timeframes.
 
     A candle closes with its last part, and only if all parts were there.
     """
 
-    __slots__ = ("parts", "timeframes", "whole")
+    __slots__ = ("timeframes", "whole")
 
     def __init__(self, timeframes: Iterable[str]) -> None:
         self.timeframes = {timeframe: LONGER[timeframe] for timeframe in timeframes if timeframe in LONGER}
-        self.parts: dict[str, int] = dict.fromkeys(self.timeframes, 0)
-        self.whole: dict[str, Bar] = {}
+        self.whole: dict[str, Whole] = {}
 
     def add(self, part: Bar, *, first_ever: bool = False) -> list[tuple[str, Bar]]:
         """Take the next final 5m candle; the candles it closes.
@@ -237,36 +262,16 @@ class Longer:
         ``first_ever``: the market began with it, so nothing before it is missing.
         """
         closed = []
+        open_time = part.open_time
         for timeframe, step in self.timeframes.items():
-            offset = part.open_time % step
-            if offset == 0:
-                self.whole[timeframe] = part
-                self.parts[timeframe] = 1
-            elif first_ever:
-                self.whole[timeframe] = part._replace(open_time=part.open_time - offset)
-                self.parts[timeframe] = offset // STEP + 1
-            elif timeframe in self.whole:
-                self.whole[timeframe] = _joined(self.whole[timeframe], part)
-                self.parts[timeframe] += 1
-            if offset + STEP == step and timeframe in self.whole:
-                bar = self.whole.pop(timeframe)
-                if self.parts[timeframe] == step // STEP:
-                    closed.append((timeframe, bar))
+            offset = open_time % step
+            if offset == 0 or first_ever:
+                self.whole[timeframe] = Whole(part, open_time - offset, offset // STEP + 1)
+            elif (whole := self.whole.get(timeframe)) is not None:
+                whole.add(part)
+            if offset + STEP == step and (whole := self.whole.pop(timeframe, None)) is not None and whole.parts == step // STEP:
+                closed.append((timeframe, whole.bar))
         return closed
-
-
-def _joined(whole: Bar, part: Bar) -> Bar:
-    open_time, open, high, low, _, volume, synthetic = whole
-    _, _, part_high, part_low, close, part_volume, part_synthetic = part
-    return Bar(
-        open_time,
-        open,
-        part_high if part_high > high else high,
-        part_low if part_low < low else low,
-        close,
-        volume + part_volume,
-        synthetic and part_synthetic,
-    )
 
 
 def filled(rows: Iterable[Candle], step: int, end: int, *, to_end: bool) -> list[Bar]:
