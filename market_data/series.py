@@ -32,11 +32,12 @@ class Advance(NamedTuple):
 class Series:
     """``last_open`` is the newest candle taken, ``whole_life`` that nothing of the market's history is missing before the first."""
 
-    __slots__ = ("indicator", "last_close", "last_open", "step", "symbol", "timeframe", "whole_life")
+    __slots__ = ("_reading", "indicator", "last_close", "last_open", "step", "symbol", "timeframe", "whole_life")
 
     def __init__(self, symbol: str, timeframe: str) -> None:
         self.symbol, self.timeframe, self.step = symbol, timeframe, TIMEFRAMES[timeframe]
         self.indicator = Macdv()
+        self._reading: Reading | None = None
         self.last_open: int | None = None
         self.last_close: float | None = None
         self.whole_life = False
@@ -45,10 +46,11 @@ class Series:
         """Take the next closed candle. Raises ValueError for one that is not the next: a gap must be repaired first."""
         if self.last_open is not None and bar.open_time != self.last_open + self.step:
             raise ValueError(f"{self.symbol} {self.timeframe}: {bar.open_time} does not follow {self.last_open}")
-        previous = self.indicator.reading if self.last_open is not None else None
-        self.indicator.update(bar.high, bar.low, bar.close, bar.synthetic)
+        indicator, previous = self.indicator, self._reading
+        indicator.update(bar.high, bar.low, bar.close, bar.synthetic)
         self.last_open, self.last_close = bar.open_time, bar.close
-        return Advance(self, bar, previous, self.indicator.reading, self.warm, self.indicator.bars, self.indicator.observed)
+        self._reading = current = indicator.reading
+        return Advance(self, bar, previous, current, self.warm, indicator.bars, indicator.observed)
 
     @property
     def warm(self) -> bool:
@@ -81,10 +83,10 @@ class Series:
             self.indicator.restore(indicator)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.symbol} {self.timeframe}: the checkpoint cannot be read ({error})") from None
-        self.last_open = open_time
+        self.last_open, self._reading = open_time, self.indicator.reading
 
     def reset(self) -> None:
         """Forget everything, before a history that does not join what was known."""
         self.indicator = Macdv()
-        self.last_open = self.last_close = None
+        self.last_open = self.last_close = self._reading = None
         self.whole_life = False
