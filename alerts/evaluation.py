@@ -71,7 +71,13 @@ class Evaluator:
         return False
 
     def _memory(self, symbol: str, timeframe: str, rule_id: int) -> Memory:
-        return self._memories.setdefault((symbol, timeframe), {}).setdefault(rule_id, Memory())
+        memories = self._memories.get((symbol, timeframe))
+        if memories is None:
+            memories = self._memories[symbol, timeframe] = {}
+        memory = memories.get(rule_id)
+        if memory is None:
+            memory = memories[rule_id] = Memory()
+        return memory
 
     def memory_state(self, symbol: str, timeframe: str) -> str:
         """What the rules remember of a series, as text for its checkpoint."""

@@ -40,6 +40,10 @@ def evaluate(rule: Rule, previous: Reading | None, current: Reading, memory: Mem
     """The signals of a closed candle; ``memory`` is brought up to date. A first defined value is a baseline and fires nothing."""
     if previous is None or previous.macdv is None or current.macdv is None:
         return []
+    innermost = min((rule.reversal_level, *rule.levels))
+    if -innermost <= current.macdv <= innermost:  # nearly every candle: what fires ends beyond a level
+        memory.oversold_armed = memory.overbought_armed = True
+        return []
     signals = []
     level = _level(rule, previous.macdv, current.macdv)
     if level is not None and _may_fire(rule, level.label, memory, close_time):
