@@ -7,14 +7,11 @@ harder than in life, where their closes spread over two seconds.
 
 import asyncio
 import gc
-import math
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,45 +19,25 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from alerts.models import Alert, AlertRule
-from benchmarks import broadcast
-from benchmarks.pages import Page, open_pages
+from benchmarks import followed
+from benchmarks.pages import Page
 from benchmarks.peer import Peers
 from benchmarks.rows import Row, at_most, compared, single
-from benchmarks.surroundings import DAPHNE, child, free_port, listening, session_cookie
+from benchmarks.surroundings import child, session_cookie
 from benchmarks.timing import Effort
 from exchanges.events import TIMEFRAMES
-from exchanges.models import Exchange, UserExchange
-from exchanges.sandbox import binance, server
+from exchanges.models import UserExchange
 from exchanges.sandbox.clock import ManualClock
-from exchanges.sandbox.protocol import Frame
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE, COINBASE
-from exchanges.status import read_all
 from livermore import bus
 from livermore.db import db
-from market_data.models import Checkpoint
-from symbols.models import Symbol
 from symbols.tiers import USD_GROUP
 
 TITLE = "The card: from a close on one exchange to the browsers of who buys on another"
 HERE, THERE = "bench-flagging", "bench-other"
 """The exchange whose frames say that a candle is closed, and the one the users buy on."""
-_START = 1_772_402_415_000
-_STEP = TIMEFRAMES["5m"]
-_RULE = {
-    "levels": [20, 40, 60, 90, 120, 150, 200, 250],
-    "reversal_level": 30,
-    "oversold_buffer": 2,
-    "overbought_buffer": 1,
-    "cooldown": 1200,
-}
-"""Fires often."""
 _MARKER = b'"type":"alert"'
-_WARM, _PATIENCE, _LOOK = 300.0, 30.0, 0.05
-_REST = 0.2
-"""Seconds before a close, for what the last one left behind."""
-_BUSY = 0.7
-"""Share of a core above which this process may be what is slow."""
 _AGAINST = "the alert through Redis to websockets' broadcast()"
 
 
@@ -88,63 +65,32 @@ class Found:
 
 async def measure(effort: Effort, peers: Peers) -> list[Row]:
     sockets = effort.sockets[0]
-    sent = _note_closes()
-    clock = ManualClock(_START)
-    venues = (replace(BINANCE, id=HERE, protocol=_NOTED, rest_limit=0), replace(COINBASE, id=THERE, rest_limit=0))
+    sent = followed.note_frames()
+    clock = ManualClock(followed.START)
+    venues = (replace(BINANCE, id=HERE, protocol=followed.NOTED, rest_limit=0), replace(COINBASE, id=THERE, rest_limit=0))
     before = await db(lambda: list(AlertRule.objects.all()))()
     try:
         async with Sandbox(venues, symbols=effort.symbols, clock=clock) as sandbox, aclosing(bus.connect()) as redis:
             cookies = await db(_prepare)(sandbox, effort.symbols, sockets)
             async with child("manage.py", "runexchange", HERE, THERE, "--autostart", HERE, "--autostart", THERE):
-                await _warm(clock)
+                await followed.warm(clock, HERE, THERE)
                 async with (
-                    _served(*DAPHNE, "livermore.asgi:application", path="/ws/feed/", cookies=cookies) as ours,
-                    _served("-m", "benchmarks.broadcast", settings.REDIS_URL, cookies=[""] * sockets) as bare,
+                    followed.served(*followed.LIVERMORE, path="/ws/feed/", cookies=cookies, marker=_MARKER) as ours,
+                    followed.served("-m", "benchmarks.broadcast", settings.REDIS_URL, cookies=[""] * sockets, marker=_MARKER) as bare,
                 ):
-                    return _rows(sockets, await _follow(clock, sent, redis, ours, bare, effort.alerts))
+                    return _rows(sockets, await _follow(clock, sent.closes, redis, ours, bare, effort.alerts))
     finally:
-        await db(_clean_up)(before)
+        await db(followed.clean_up)((HERE, THERE), before)
 
 
 # The exchanges and their users
-
-_NOTED = "binance, its closes noted"
-
-
-def _note_closes() -> dict[tuple[str, int], float]:
-    """(symbol, end of the candle) -> when its closing frame was sent, filled in as the sandbox sends. Adds the protocol that does so."""
-    sent: dict[tuple[str, int], float] = {}
-
-    class Session(binance.Session):
-        def seal(self, frame: Frame) -> str:
-            text = super().seal(frame)
-            message: Any = frame.message
-            kline = message.get("data", message).get("k") if isinstance(message, dict) else None
-            if kline and kline["x"]:
-                sent[kline["s"], kline["T"] + 1] = time.monotonic_ns() / 1e9
-            return text
-
-    server.PROTOCOLS[_NOTED] = SimpleNamespace(  # type: ignore[assignment]
-        Session=Session, Desk=binance.Desk, listings=binance.listings, refusal_body=binance.refusal_body
-    )
-    return sent
 
 
 def _prepare(sandbox: Sandbox, symbols: int, users: int) -> list[str]:
     """Rows of both exchanges, a rule that fires often, and users who watch the one and buy on the other: their cookies."""
     for pk, adapter, fee in ((HERE, "binance", "0.001"), (THERE, "coinbase", "0.012")):
-        Exchange.objects.create(
-            id=pk,
-            name=pk,
-            adapter=adapter,
-            websocket_url=sandbox.websocket_url(pk),
-            rest_url=sandbox.rest_url(pk),
-            limits={"rest_weight_per_minute": 600_000, "rest_burst": 100_000},
-            taker_fee=Decimal(fee),
-            top_n=symbols,
-            is_sandbox=True,
-        )
-    AlertRule.objects.update(**_RULE)
+        followed.list_exchange(sandbox, pk, adapter, symbols, fee)
+    AlertRule.objects.update(**followed.RULE)
     cookies = []
     for number in range(users):
         name = f"bench-{number}"
@@ -160,40 +106,7 @@ def _user(name: str) -> Any:
     return get_user_model()._default_manager.get(username=name)
 
 
-def _clean_up(rules: Iterable[AlertRule]) -> None:
-    """Other subjects find the database as it was."""
-    for rule in rules:
-        rule.save()
-    for rows in (Alert.objects, UserExchange.objects):
-        rows.filter(exchange_id__in=(HERE, THERE)).delete()
-    Exchange.objects.filter(pk__in=(HERE, THERE)).delete()
-
-
-async def _warm(clock: ManualClock) -> None:
-    """Wait until both run, and have taken a first close in."""
-    async with asyncio.timeout(_WARM):
-        while {one.get("state") for one in (await db(read_all)([HERE, THERE])).values()} != {"live"}:
-            await asyncio.sleep(0.5)
-            clock.advance(1_000)  # a market that stands still says nothing to who has just subscribed
-    await _advance(clock)
-
-
 # A close
-
-
-async def _advance(clock: ManualClock) -> None:
-    """Move on by a candle, and wait until every series of the flagging exchange is evaluated and its alerts are out."""
-    clock.advance(_STEP)
-    closed = clock.now() // _STEP * _STEP - _STEP
-    async with asyncio.timeout(_PATIENCE):
-        while not await db(_is_out)(closed):  # noqa: ASYNC110  (another process brings it about)
-            await asyncio.sleep(_LOOK)
-
-
-def _is_out(closed: int) -> bool:
-    here = Symbol.objects.filter(exchange_id=HERE, tier__isnull=False).count()
-    done = Checkpoint.objects.filter(exchange_id=HERE, timeframe="5m", open_time__gte=closed).count()
-    return done >= here and not Alert.objects.filter(exchange_id=HERE, published_at=None).exists()
 
 
 async def _follow(
@@ -205,18 +118,18 @@ async def _follow(
         gc.collect()
         for page in (*ours, *bare):
             page.forget()
-        await asyncio.sleep(_REST)
+        await asyncio.sleep(followed.REST)
         began, spent = time.monotonic(), time.process_time()
-        await _advance(clock)
+        await followed.advance(clock, HERE)
         alerts = await db(_since)(number)
         if not alerts:
             continue
         number = max(alerts.values())
-        await _all_seen(ours, len(alerts))
+        await followed.all_seen(ours, len(alerts))
         spent = time.process_time() - spent
         here, messages = _arrivals(ours)
-        published = await _publish(redis, messages.values())
-        await _all_seen(bare, len(messages))
+        published = await followed.publish(redis, map(bus.encode, messages.values()))
+        await followed.all_seen(bare, len(messages))
         there, _ = _arrivals(bare)
         for uid in alerts:
             times = [page.get(uid, []) for page in here]
@@ -232,17 +145,6 @@ async def _follow(
     return found
 
 
-async def _publish(redis: Redis, messages: Iterable[dict[str, Any]]) -> float:
-    """Send the same alerts the bare way; when that began."""
-    encoded = [bus.encode(message) for message in messages]
-    began = time.monotonic()
-    async with redis.pipeline(transaction=False) as pipe:
-        for value in encoded:
-            pipe.publish(broadcast.CHANNEL, value)
-        await pipe.execute()
-    return began
-
-
 def _last_number() -> int:
     return Alert.objects.filter(exchange_id=HERE).order_by("-number").values_list("number", flat=True).first() or 0
 
@@ -250,14 +152,6 @@ def _last_number() -> int:
 def _since(number: int) -> dict[str, int]:
     """uid -> number of the alerts after that one."""
     return dict(Alert.objects.filter(exchange_id=HERE, number__gt=number).values_list("uid", "number"))
-
-
-async def _all_seen(pages: Sequence[Page], alerts: int) -> None:
-    """Wait until every page has them, or nothing more can be hoped for; then a moment longer for what comes twice."""
-    until = time.monotonic() + _PATIENCE
-    while any(page.seen < alerts for page in pages) and time.monotonic() < until:  # noqa: ASYNC110  (an event would be the pages' work)
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(_LOOK)
 
 
 def _arrivals(pages: Sequence[Page]) -> tuple[list[dict[str, list[float]]], dict[str, dict[str, Any]]]:
@@ -275,35 +169,19 @@ def _arrivals(pages: Sequence[Page]) -> tuple[list[dict[str, list[float]]], dict
     return times, messages
 
 
-@asynccontextmanager
-async def _served(*words: str, cookies: Sequence[str], path: str = "/") -> AsyncIterator[list[Page]]:
-    """A program on a port of its own, with a page for each cookie. The port is its last words."""
-    port = free_port()
-    pages: list[Page] = []
-    async with child(*words, "-p", str(port)):
-        await listening(port)
-        try:
-            for cookie in cookies:
-                pages += await open_pages(1, port, path=path, cookie=cookie, marker=_MARKER)
-            yield pages
-        finally:
-            for page in pages:
-                page.close()
-
-
 # The table
 
 
 def _rows(sockets: int, found: Found) -> list[Row]:
     what = f"{sockets:,} sockets"
     client = statistics.median(found.client)
-    busy = f"exchanges and pages took {client:.0%} of a core" + (", so they may be the bottleneck" if client > _BUSY else "")
+    busy = f"exchanges and pages took {client:.0%} of a core" + (", so they may be the bottleneck" if client > followed.BUSY else "")
     rows = []
     for which, pick in (("slowest", max), ("median", statistics.median)):
         ours, theirs = sorted(pick(one.ours) for one in found.alerts), sorted(pick(one.bare) for one in found.alerts)
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)):
             goal, note = (at_most(1000), busy) if name == "p95" else (None, "")
-            times = [_after(share, ours)], _AGAINST, [_after(share, theirs)]
+            times = [followed.after(share, ours)], _AGAINST, [followed.after(share, theirs)]
             rows.append(compared(f"closing frame → the {which} of {what}, {name}", "ms", *times, goal=goal, note=note))
     many = f"{len(found.alerts):,} alerts of {found.closes:,} closes"
     return [
@@ -312,8 +190,3 @@ def _rows(sockets: int, found: Found) -> list[Row]:
         single(f"{what}: alerts that came twice", "", [found.twice], goal=at_most(0)),
         single(f"{what}: alerts without the other exchange's price", "", [found.priceless], goal=at_most(0)),
     ]
-
-
-def _after(share: float, ordered: Sequence[float]) -> float:
-    """By when that share of them was there."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -36,6 +36,13 @@ CHARTS = (
         "ms until it is there",
         (("p99 goal, daphne", ((1, 100), (1000, 100))),),
     ),
+    Chart(
+        "browser",
+        "From an exchange's frame to the browsers, half of all deliveries",
+        "sockets",
+        "ms from the exchange's frame",
+        (("goal, prices and candles", ((1, 1.5), (100, 6), (500, 25))),),
+    ),
 )
 
 _WIDTH, _HEIGHT = 760, 400

@@ -21,6 +21,8 @@ _MODULES = {
     "fanout": "benchmarks.fanout",
     "warmup": "benchmarks.warmup",
     "card": "benchmarks.card",
+    "browser": "benchmarks.browser",
+    "ten": "benchmarks.ten",
     "screen": "benchmarks.screen",
     "footprint": "benchmarks.footprint",
     "lists": "benchmarks.lists",

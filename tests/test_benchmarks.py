@@ -33,6 +33,8 @@ RATIOS = {
     "fanout": {"websockets' broadcast()", "the Channels tutorial", "the same on daphne"},
     "warmup": {"the same requests at the exchange's limit"},
     "card": {"the alert through Redis to websockets' broadcast()"},
+    "browser": {"the same through Redis to websockets' broadcast()"},
+    "ten": {"one exchange in a process of its own, ten times"},
     "screen": {"the same page at rest"},
     "footprint": {"django.setup(), the same applications", "hello, world on daphne, the same applications"},
     "lists": {"SELECT … LIMIT 50 by primary key, the same driver"},
@@ -86,6 +88,22 @@ def test_every_alert_reaches_every_page_once_and_with_the_price_on_the_other_exc
     counts = {row["what"].partition(": ")[2]: row["ours"][1] for row in found["card"] if row["unit"] == ""}
     assert counts == {"alerts lost": 0, "alerts that came twice": 0, "alerts without the other exchange's price": 0}
     assert {row["what"].rpartition(" ")[2] for row in found["card"] if row["unit"] == "ms"} == {"p50", "p95", "p99", "max"}
+
+
+def test_prices_candles_and_alerts_come_from_the_exchange_to_every_browser(found: Found):
+    rows = {row["what"].partition(": ")[2]: row for row in found["browser"]}
+    assert [row["ours"][1] for what, row in rows.items() if what.endswith("lost")] == [0]
+    for kind in ("price, p50", "closed candle, p50", "alert, p50", "alert, p99"):
+        assert rows[f"exchange's frame → browser, {kind}"]["ours"][1] > 0
+    assert rows["all close at once, last delivery"]["ours"][1] > 0
+
+
+def test_ten_exchanges_run_in_one_process(found: Found):
+    assert {row["what"].rpartition(": ")[2]: row["unit"] for row in found["ten"]} == {
+        "share of a core": "%",
+        "memory": "MB",
+        "live all the time": "",
+    }
 
 
 def test_every_symbol_that_closes_at_once_raises_its_alert(found: Found):
