@@ -56,8 +56,10 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     options.subjects = options.subjects or os.environ.get("B", "").split()
     if unknown := set(options.subjects) - set(subjects.names()):
         parser.error(f"unknown subject: {', '.join(sorted(unknown))}; known: {', '.join(subjects.names())}")
-    if options.write and (options.quick or options.no_peers):
-        parser.error("--write takes real figures: leave --quick and --no-peers out")
+    if options.write and options.quick:
+        parser.error("--write takes real figures: leave --quick out")
+    if options.write and options.no_peers and not options.subjects:
+        parser.error("--write takes real figures: name the subjects that need no peers, or leave --no-peers out")
     options.subjects = [name for name in subjects.names() if name in options.subjects or not options.subjects]
     return options
 

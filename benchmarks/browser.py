@@ -23,10 +23,9 @@ from benchmarks.followed import STEP, Sent
 from benchmarks.pages import Page, open_pages
 from benchmarks.peer import Peers
 from benchmarks.rows import Goal, Point, Row, at_most, compared, single
-from benchmarks.surroundings import child, session_cookie
+from benchmarks.surroundings import child
 from benchmarks.timing import Effort
 from exchanges.events import TIMEFRAMES
-from exchanges.models import UserExchange
 from exchanges.sandbox.clock import ManualClock
 from exchanges.sandbox.server import Sandbox
 from exchanges.sandbox.venues import BINANCE
@@ -150,14 +149,9 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
 
 def _prepare(sandbox: Sandbox, symbols: int) -> str:
     """The row of the exchange, a rule that fires often, and a user who watches nothing else, whose cookie this is."""
-    from django.contrib.auth import get_user_model
-
     followed.list_exchange(sandbox, HERE, "binance", symbols)
     AlertRule.objects.update(**followed.RULE)
-    cookie = session_cookie(HERE)
-    user = get_user_model()._default_manager.get(username=HERE)
-    UserExchange.objects.create(user=user, exchange_id=HERE)
-    return cookie
+    return followed.watcher(HERE)
 
 
 # Closes, one by one and all at once

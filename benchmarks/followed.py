@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from alerts.models import Alert, AlertRule
 from benchmarks import broadcast
 from benchmarks.pages import SENT, Page, open_pages
-from benchmarks.surroundings import DAPHNE, child, free_port, listening
+from benchmarks.surroundings import DAPHNE, child, free_port, listening, session_cookie
 from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange, UserExchange
 from exchanges.sandbox import binance, server
@@ -46,6 +46,7 @@ RULE = {
 BUSY = 0.7
 """Share of a core above which this process may be what is slow."""
 _WARM = 300.0
+_WATCHER = "bench-watches-"
 
 
 class Sent(NamedTuple):
@@ -92,10 +93,27 @@ def list_exchange(sandbox: Sandbox, pk: str, adapter: str, symbols: int, fee: st
     )
 
 
+def watcher(exchange_id: str) -> str:
+    """The cookie of a user who watches that exchange, and no other active one."""
+    from django.contrib.auth import get_user_model
+
+    name = f"{_WATCHER}{exchange_id}"
+    cookie = session_cookie(name)
+    user = get_user_model()._default_manager.get(username=name)
+    others = Exchange.objects.filter(active=True).exclude(pk=exchange_id)
+    UserExchange.objects.bulk_create([UserExchange(user=user, exchange=other, watch=False) for other in others])
+    return cookie
+
+
+def forget_watchers() -> None:
+    UserExchange.objects.filter(user__username__startswith=_WATCHER).delete()
+
+
 def clean_up(exchange_ids: Collection[str], rules: Iterable[AlertRule]) -> None:
     """Other subjects find the database as it was."""
     for rule in rules:
         rule.save()
+    forget_watchers()
     for rows in (Alert.objects, UserExchange.objects):
         rows.filter(exchange_id__in=exchange_ids).delete()
     Exchange.objects.filter(pk__in=exchange_ids).delete()

@@ -14,6 +14,8 @@ _FRAME = re.compile(rb'\{"n":(\d+),"m"')
 _HEADER_END = b"\r\n\r\n"
 PATIENCE = 60.0
 """Seconds to wait for a snapshot: a server that refuses a page sends none."""
+_RETRIES = (0.5, 2.0)
+"""Seconds before a page that was not opened asks again."""
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 
 
@@ -114,18 +116,30 @@ def _frame_end(data: bytes, at: int) -> tuple[int, int] | None:
 
 
 async def open_pages(count: int, port: int, *, path: str = "/", cookie: str = "", marker: bytes = SENT) -> list[Page]:
-    """So many sockets, greeted. Raises ConnectionError where the server does not open one."""
+    """So many sockets, greeted. Raises ConnectionError where the server does not open one, also not when asked again."""
     gate = asyncio.Semaphore(20)
 
     async def open_one() -> Page:
         async with gate:
-            request = _request(port, path, cookie)
-            _, page = await asyncio.get_running_loop().create_connection(lambda: Page(request, marker), "127.0.0.1", port)
-            await page.opened
-            await page.greet()
-            return page
+            for rest in _RETRIES:
+                try:
+                    return await _open(port, _request(port, path, cookie), marker)
+                except ConnectionError:  # a server on a busy machine gives a handshake up that takes too long
+                    await asyncio.sleep(rest)
+            return await _open(port, _request(port, path, cookie), marker)
 
     return list(await asyncio.gather(*(open_one() for _ in range(count))))
+
+
+async def _open(port: int, request: bytes, marker: bytes) -> Page:
+    _, page = await asyncio.get_running_loop().create_connection(lambda: Page(request, marker), "127.0.0.1", port)
+    try:
+        await page.opened
+        await page.greet()
+    except BaseException:
+        page.close()
+        raise
+    return page
 
 
 def _request(port: int, path: str, cookie: str) -> bytes:

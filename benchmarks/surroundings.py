@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 HOME = Path(__file__).resolve().parents[1]
 DAPHNE = ("-m", "daphne", "-b", "127.0.0.1")
 UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--no-server-header", "--log-level", "warning")
-START_SECONDS, STOP_SECONDS = 30.0, 10.0
+START_SECONDS, STOP_SECONDS = 120.0, 10.0
+"""Patience for a machine that is busy with other things."""
 EXCHANGE_ID = "binance-sandbox"
 """A seeded row that the benchmarks borrow; it is never connected to."""
 

@@ -84,7 +84,7 @@ DEFAULT = Effort(
     closes=(50, 500),
     together=1000,
     commits=12,
-    sockets=(100,),
+    sockets=(100, 1000),
     paced=50,
     alerts=500,
     starts=3,
@@ -92,7 +92,7 @@ DEFAULT = Effort(
     screens=2,
     latency=(1, 100, 500),
 )
-FULL = DEFAULT._replace(name="full", slices=31, commits=24, sockets=(100, 1000), paced=150, starts=7, latency=(1, 100, 500, 1000))
+FULL = DEFAULT._replace(name="full", slices=31, commits=24, paced=150, starts=7, latency=(1, 100, 500, 1000))
 
 
 def repeat(operation: Callable[[], object]) -> Slice:
