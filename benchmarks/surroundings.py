@@ -28,8 +28,11 @@ _environment: dict[str, str] = {}
 
 
 @contextmanager
-def surroundings() -> Iterator[str]:
-    """Set the environment for everything that follows in this process, and load Django; once a process. Yields Redis' name and version."""
+def surroundings(database_url: str = "") -> Iterator[str]:
+    """Set the environment for everything that follows in this process, and load Django; once a process. Yields Redis' name and version.
+
+    ``database_url``: an empty database to work in, in the place of SQLite.
+    """
     directory = Path(tempfile.mkdtemp(prefix="livermore-bench-"))
     from cryptography.fernet import Fernet
 
@@ -42,7 +45,7 @@ def surroundings() -> Iterator[str]:
         FIELD_KEYS=Fernet.generate_key().decode(),
         ALLOWED_HOSTS="127.0.0.1,localhost",
         LIVERMORE_DATA_DIR=str(directory),
-        DATABASE_URL=f"sqlite:///{directory / 'livermore.sqlite3'}",
+        DATABASE_URL=database_url or f"sqlite:///{directory / 'livermore.sqlite3'}",
         REDIS_URL="",
         LOG_LEVEL="WARNING",
     )
@@ -171,6 +174,20 @@ def postgres_url() -> str:
     """The database server to measure besides SQLite: DATABASE_URL as it was given, if it names PostgreSQL, else empty."""
     given = _given.get("DATABASE_URL", "")
     return given if urlsplit(given).scheme in {"postgres", "postgresql"} else ""
+
+
+@contextmanager
+def own_database(url: str) -> Iterator[str]:
+    """A database of its own on that PostgreSQL, dropped afterwards. The one the URL names is not touched."""
+    import psycopg
+
+    name = f"livermore_bench_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(psycopg.sql.SQL("DROP DATABASE {} WITH (FORCE)").format(psycopg.sql.Identifier(name)))
 
 
 _given = dict(os.environ)
