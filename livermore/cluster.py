@@ -41,7 +41,7 @@ class _AnyNode:
     nodes: tuple[tuple[str, int], ...]
 
     async def _connect(self) -> None:
-        refused: Exception | None = None
+        refused: Exception = ConnectionError("no node of the cluster is named")
         for node in random.sample(self.nodes, len(self.nodes)):  # nosec B311  # spreads load, no secret
             self.host, self.port = node
             try:
@@ -50,7 +50,6 @@ class _AnyNode:
                 refused = error
             else:
                 return
-        assert refused is not None
         raise refused
 
 
@@ -156,23 +155,25 @@ class Cluster(redis.asyncio.RedisCluster):
         node = self.get_node_from_key(_CHANNELS)
         if node is None:
             raise redis.RedisClusterException("no node of the cluster is known yet")
-        held = self._publisher.connection_pool.connection_kwargs if self._publisher is not None else {}
-        if (held.get("host"), held.get("port")) != (node.host, node.port):
-            self._publisher = redis.asyncio.Redis.from_pool(
-                redis.asyncio.BlockingConnectionPool(
-                    connection_class=redis.asyncio.SSLConnection if self._where.tls else redis.asyncio.Connection,
-                    host=node.host,
-                    port=node.port,
-                    max_connections=8,
-                    timeout=5.0,
-                    socket_timeout=None,
-                    socket_connect_timeout=5.0,
-                    retry=AsyncRetry(NoBackoff(), 1),
-                    **self._where.login,
-                )
+        held = self._publisher
+        if held is None or (node.host, node.port) != tuple(held.connection_pool.connection_kwargs[name] for name in ("host", "port")):
+            held = self._publisher = self._client_of(node)
+        return held
+
+    def _client_of(self, node: ClusterNode) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_pool(
+            redis.asyncio.BlockingConnectionPool(
+                connection_class=redis.asyncio.SSLConnection if self._where.tls else redis.asyncio.Connection,
+                host=node.host,
+                port=node.port,
+                max_connections=8,
+                timeout=5.0,
+                socket_timeout=None,
+                socket_connect_timeout=5.0,
+                retry=AsyncRetry(NoBackoff(), 1),
+                **self._where.login,
             )
-        assert self._publisher is not None
-        return self._publisher
+        )
 
     async def publish(self, channel: str, message: EncodableT, **options: Any) -> int:  # type: ignore[override]
         await self.initialize()
