@@ -18,7 +18,7 @@ from django.urls import path, re_path  # noqa: E402
 
 from alerts.consumers import TRY_LATER, FeedConsumer  # noqa: E402
 from exchanges.tokens import TokenMiddleware  # noqa: E402
-from livermore import embedded  # noqa: E402
+from livermore import embedded, tuning  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -51,3 +51,5 @@ class KnownUsers:
 sockets = URLRouter([path("ws/feed/", FeedConsumer.as_asgi()), re_path(r"", refuse)])
 allowed = KnownUsers(AuthMiddlewareStack(TokenMiddleware(sockets)))
 application = ProtocolTypeRouter({"http": pages, "websocket": AllowedHostsOriginValidator(allowed)})
+
+tuning.settle()

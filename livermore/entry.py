@@ -19,7 +19,7 @@ from exchanges import control, status
 from exchanges.models import Exchange, KeyState
 from exchanges.shards import WHOLE, Shard
 from exchanges.status import Status
-from livermore import embedded, telemetry
+from livermore import embedded, telemetry, tuning
 from livermore.bus import FAILURES
 from livermore.hosting import Host, Record, Show, host
 from symbols import account, wants
@@ -179,6 +179,7 @@ async def _deliver_until_signalled(metrics_port: int) -> None:
 
 async def _run(running: Coroutine[Any, Any, None]) -> None:
     """Run something until it ends or a signal ends it."""
+    tuning.settle()
     loop = asyncio.get_running_loop()
     work = asyncio.create_task(running)
     for name in (signal.SIGINT, signal.SIGTERM):

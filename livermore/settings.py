@@ -65,6 +65,9 @@ METRICS_PORT = env.int("METRICS_PORT", 0)
 METRICS_HOST = env.str("METRICS_HOST", "127.0.0.1")
 """The address they do it at."""
 
+GC_TUNING = env.bool("GC_TUNING", True)
+"""Whether processes that live long look for garbage less often: livermore/tuning.py."""
+
 SITE_URL = env.str("SITE_URL", "" if DEMO or not ALLOWED_HOSTS else f"https://{ALLOWED_HOSTS[0].lstrip('.')}").rstrip("/")
 """Where our pages are, for links in messages; empty: they carry none."""
 

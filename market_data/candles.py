@@ -113,11 +113,7 @@ class Book:
         if candle.volume > 0:
             self.traded.add(open_time)
         forming = self.forming
-        if (
-            forming is None
-            or open_time > forming.open_time
-            or (open_time == forming.open_time and candle.event_time >= forming.event_time)
-        ):
+        if forming is None or open_time > forming.open_time or (open_time == forming.open_time and candle.event_time >= forming.event_time):
             self.forming = candle
         if not candle.closed:
             return []
