@@ -47,7 +47,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against the goals.")
     parser.add_argument("subjects", nargs="*", help=f"what to measure: {', '.join(subjects.names())}; all by default")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="more rounds, and 1,000 sockets")
+    size.add_argument("--full", action="store_true", help="more rounds")
     size.add_argument("--quick", action="store_true", help="only to see that it works: the figures say little")
     parser.add_argument("--write", action="store_true", help="write to docs/benchmarks.md: everything, or what is named")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -75,7 +75,7 @@ async def _measure(names: Sequence[str], effort: Effort, failed: dict[str, str] 
                 sections[name] = await subject.measure(effort, peers)
             except Exception as error:
                 traceback.print_exc()
-                sections[name] = [single(FAILED, "", [], note=f"{type(error).__name__}: {error}")]
+                sections[name] = [single(FAILED, "", [], note=traceback.format_exception_only(error)[-1].strip())]
             _say(f"  took {time.monotonic() - began:.0f} s")
     return sections, peers.versions
 

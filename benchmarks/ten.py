@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
+from benchmarks import followed
 from benchmarks.peer import Peers
 from benchmarks.rows import Row, at_least, compared, single
 from benchmarks.surroundings import child, cpu_seconds, environment, free_port, listening, resident_mb
@@ -56,7 +57,7 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
             await _live([*together, *alone])
             found = await _look(together, [process.pid for process in processes], max(_LEAST_WINDOW, effort.settle * _WINDOW))
     finally:
-        await db(lambda: Exchange.objects.filter(pk__in=[*together, *alone]).delete())()
+        await db(followed.clean_up)([*together, *alone], ())
     return _rows(symbols, found)
 
 
@@ -96,13 +97,24 @@ def _prepare(rows: Sequence[tuple[str, Venue]], ports: tuple[int, int], symbols:
 
 
 async def _live(names: Sequence[str]) -> None:
-    """Wait until all are: connected, and warm."""
-    async with asyncio.timeout(_WARM):
-        steady = 0
-        while steady < _STEADY:
-            await asyncio.sleep(_LOOK)
-            states = {one.get("state") for one in (await db(read_all)(list(names))).values()}
-            steady = steady + 1 if states == {"live"} else 0
+    """Wait until all are: connected, and warm. Raises TimeoutError that names those that are not."""
+    others: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(_WARM):
+            steady = 0
+            while steady < _STEADY:
+                await asyncio.sleep(_LOOK)
+                others = await _not_live(names)
+                steady = 0 if others else steady + 1
+    except TimeoutError:
+        said = ", ".join(f"{name} is {state}" for name, state in sorted(others.items()))
+        raise TimeoutError(f"not all were live within {_WARM:.0f} s: {said or 'none for long'}") from None
+
+
+async def _not_live(names: Sequence[str]) -> dict[str, str]:
+    """Their states."""
+    found = await db(read_all)(list(names))
+    return {name: f"{one.get('state')}" for name, one in found.items() if one.get("state") != "live"}
 
 
 async def _look(names: Sequence[str], pids: Sequence[int], window: float) -> Window:
@@ -111,8 +123,7 @@ async def _look(names: Sequence[str], pids: Sequence[int], window: float) -> Win
     other: dict[str, str] = {}
     while loop.time() - began < window:
         await asyncio.sleep(_LOOK)
-        states = (await db(read_all)(list(names))).items()
-        other |= {name: f"{one.get('state')}" for name, one in states if one.get("state") != "live"}
+        other |= await _not_live(names)
     seconds, after = loop.time() - began, [cpu_seconds(pid) for pid in pids]
     shares = [(now - then) / seconds for now, then in zip(after, before, strict=True)]
     return Window(seconds, shares, [resident_mb(pid) for pid in pids], other)
