@@ -30,8 +30,10 @@ HISTORY_BARS, READ_BACK_BARS, STALE_AFTER = 400, 3, 35.0
 REST_SHARE = 0.9
 A_CALL = 50
 """Closes in one call of Redis."""
-MOST_NODES, BURST_WITHIN = 64, 1.0
-"""Nodes of a cluster that are considered, and seconds in which the connectors have to be done with the worst close."""
+LEAST_NODES, MOST_NODES, BURST_WITHIN = 3, 64, 1.0
+"""Nodes of a cluster, as few as there can be and as many as are considered; seconds in which the connectors are to be done with the worst
+close.
+"""
 _UNITS = {"µs": 1e-6, "µs/s": 1e-6, "kB": 1e3, "MB": 1e6, "ms": 1e-3}
 _MARKED = re.compile(r"<!-- scaling: (\w+) -->\n.*?<!-- /scaling -->\n", re.DOTALL)
 
@@ -210,7 +212,7 @@ class Model:
         if room == 0:
             raise ValueError(f"a web process cannot even hear {one.exchanges} exchanges: {self.relaying(one):.0%} of a core")
         web = math.ceil(one.viewers / room)
-        nodes = next((nodes for nodes in range(1, MOST_NODES + 1) if self.redis(one, web, nodes) <= c.target), 0)
+        nodes = next((nodes for nodes in (1, *range(LEAST_NODES, MOST_NODES + 1)) if self.redis(one, web, nodes) <= c.target), 0)
         relays = 0 if nodes else self.relays(one, web)
         shares = {
             "connectors": self.connector(one),

@@ -194,6 +194,12 @@ def test_what_is_sized_stays_under_its_share():
             assert MODEL.need(Scenario(exchanges, viewers)).busiest[1] <= MODEL.cost.target + 1e-9
 
 
+def test_redis_is_one_or_a_cluster_of_three_nodes_at_least():
+    nodes = {MODEL.need(Scenario(exchanges, 10**power)).redis_nodes for exchanges in (1, 10, 100) for power in range(2, 7)}
+    assert {1, 3} <= nodes
+    assert 2 not in nodes
+
+
 def test_exchanges_that_a_web_process_cannot_hear_are_refused():
     with pytest.raises(ValueError, match="cannot even hear"):
         MODEL.need(Scenario(100_000, 1))
