@@ -8,8 +8,8 @@ import gc
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from alerts.evaluation import Evaluator
 from benchmarks import footprint, growth, parsing, pipeline, tls
 from benchmarks.committing import LEVELS, TREND
-from benchmarks.fanout import _MESSAGE, Server, _ours
+from benchmarks.fanout import _MESSAGE, Server
 from benchmarks.frames import MIDNIGHT, binance_kline, binance_tickers, names
 from benchmarks.frames import row as candle
 from benchmarks.market import RULE, market
@@ -28,7 +28,7 @@ from benchmarks.peer import Peers
 from benchmarks.redis_closes import Maker, _fill
 from benchmarks.rows import Row
 from benchmarks.scaling import Costs, Input
-from benchmarks.surroundings import EXCHANGE_ID, UVICORN
+from benchmarks.surroundings import EXCHANGE_ID, UVICORN, child, free_port, listening, resident_mb, session_cookie
 from benchmarks.timing import DEFAULT
 from exchanges.adapters import binance
 from exchanges.events import TIMEFRAMES, Ticker
@@ -104,7 +104,9 @@ async def _rows(put: Put, peers: Peers) -> None:
     take("ticker_frame", "Binance ticker → event", "µs", "parsing")
     take("forming_frame", "frame → forming candle", "µs", "pipeline")
     take("closing_frame", "frame → close, over a day", "µs", "pipeline")
-    take("midnight_frame", "frame → five closes at midnight", "µs", "pipeline")
+    five = rows[what := "frame → five closes at midnight, a close"].ours
+    assert five
+    put("midnight_frame", _rounded(five.middle * len(TIMEFRAMES)), "µs", f'make bench B=pipeline, row "{what}"', "all five")
     take("symbol_memory", f"{EFFORT.growth[-1]:,} symbols: memory, each, with all timeframes", "kB", "growth")
     take("connector_memory", "runexchange, idle: memory", "MB", "footprint")
     take("web_memory", "web process: memory", "MB", "footprint")
@@ -291,10 +293,10 @@ async def _web(put: Put, redis: Redis) -> None:
         for one, _ in tickers
     ]
     await db(Symbol.objects.bulk_create)(rows)
-    async with _ours(1, redis, UVICORN) as server:
+    async with _served(1) as server:
         started = cpu(server.pid)
         alone = await _deliver(redis, server, tickers)
-    async with _ours(_SOCKETS, redis, UVICORN) as server:
+    async with _served(_SOCKETS) as server:
         few = server.socket_kb
         put("socket_opening", _micro((cpu(server.pid) - started) / (_SOCKETS - 1)), "µs", note=f"up to its snapshot of {_BURST} symbols")
         one = await _deliver(redis, server, tickers[:1])
@@ -322,8 +324,8 @@ async def _web(put: Put, redis: Redis) -> None:
             "µs/s",
             note="while nothing happens",
         )
-    async with _ours(_MANY_SOCKETS, redis, UVICORN) as server:
-        grown = server.socket_kb * _MANY_SOCKETS - few * _SOCKETS  # what a process grows by anyway is in both
+    async with _served(_MANY_SOCKETS) as server:
+        grown = server.socket_kb * (_MANY_SOCKETS - 1) - few * (_SOCKETS - 1)  # what a process grows by anyway is in both
     put(
         "socket_memory",
         _rounded(max(0.0, grown) / (_MANY_SOCKETS - _SOCKETS)),
@@ -342,6 +344,26 @@ async def _web(put: Put, redis: Redis) -> None:
         "µs",
         note=f"a frame, for each socket; {many.frames:.1f} frames a socket carried {_BURST} prices of one moment",
     )
+
+
+@asynccontextmanager
+async def _served(sockets: int) -> AsyncIterator[Server]:
+    """A web process with so many pages of one user."""
+
+    async def nothing(messages: int) -> None:
+        """The prices come from elsewhere."""
+
+    cookie, port = await db(session_cookie)(), free_port()
+    async with child(*UVICORN, "livermore.asgi:application", "--port", str(port)) as process:
+        server = Server(process.pid, nothing, port, "/ws/feed/", cookie)
+        await listening(port)
+        try:
+            await server.grow(1)
+            server.base_mb = resident_mb(server.pid)
+            await server.grow(sockets)
+            yield server
+        finally:
+            server.close()
 
 
 class Delivered(NamedTuple):
