@@ -432,7 +432,15 @@ def _database_seconds() -> float:
     """Of all processes of the database server, as far as they live: its connections are kept."""
     postmaster = _postmaster()
     children = (_parent(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return cpu(postmaster) + sum(cpu(pid) for pid, parent in children if parent == postmaster)
+    return cpu(postmaster) + sum(_cpu_while_it_lives(pid) for pid, parent in children if parent == postmaster)
+
+
+def _cpu_while_it_lives(pid: int) -> float:
+    """0 for one that has ended: a worker of the server comes and goes."""
+    try:
+        return cpu(pid)
+    except OSError:
+        return 0.0
 
 
 @cache

@@ -279,3 +279,4 @@ def test_the_processor_time_of_a_process_is_its_own():
         assert 0.2 <= unit_costs.cpu(busy.pid) < 5
         assert busy.stdin
         busy.stdin.close()
+    assert unit_costs._cpu_while_it_lives(busy.pid) == 0.0
