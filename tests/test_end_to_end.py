@@ -342,7 +342,7 @@ async def filled_again(world: World, exchange_id: str, first: dict[Series, int])
     candles, indicators = await world.candles(exchange_id), await world.indicators(exchange_id)
     for (symbol, timeframe), start in first.items():
         rows = truth(world.sandbox, exchange_id, symbol, timeframe, start, world.last_closed(timeframe) + STEPS[timeframe])
-        kept = candles[symbol, timeframe]
+        kept = candles[symbol, timeframe][-len(rows) :]  # a refill may have fetched some that are older than the warm-up's first
         if len(kept) < min(400, len(rows)) or without_volume(kept) != without_volume(rows[-len(kept) :]):
             return False
         value = indicators[symbol, timeframe]
