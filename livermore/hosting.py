@@ -75,7 +75,7 @@ class Host:
         self._record = record
         self._lease = lease_of(redis, exchange.pk, shard)
         self._witness = Witness(redis, lambda number: keys.exchange_witness(exchange.pk, str(shard), number))
-        self.journal = self._journal = Journal(exchange.pk)
+        self.journal = Journal(exchange.pk)
         self._spoke = False
         self._alone: dict[Shard, int] = {}
         self._holds = False
@@ -92,11 +92,11 @@ class Host:
         """Hold the lease (or wait for it), and beat, until cancelled."""
         logs.about(exchange=self.id, shard="" if self.shard.whole else str(self.shard))
         beat, away = 0.0, False
-        writer = asyncio.create_task(self._journal.run(), name=f"{self.id} journal")
+        writer = asyncio.create_task(self.journal.run(), name=f"{self.id} journal")
         try:
             while True:
                 if self._holds and self.status.speaks:
-                    self._journal.beat()
+                    self.journal.beat()
                 try:
                     await self._check_lease()
                     away = False
@@ -117,7 +117,7 @@ class Host:
                 await asyncio.sleep(LEASE_CHECK if self._holds else STANDBY_CHECK)
         finally:
             await self._leave()
-            await self._journal.close(writer)
+            await self.journal.close(writer)
 
     async def _check_lease(self) -> None:
         if self._holds:
@@ -137,7 +137,7 @@ class Host:
         if await self._lease.acquire():
             self._holds, self._told_standby = True, False
             log.info("%s: hosted here, %s", self.name, "starting" if self._autostart else "idle until told to start")
-            self._journal.begin()
+            self.journal.begin()
             self._to_start = self._autostart
             if not self._autostart:
                 self._note("idle", f"hosted by process {os.getpid()} on {socket.gethostname()}")
@@ -148,9 +148,9 @@ class Host:
     def _note(self, event: str, reason: str = "") -> None:
         """Keep what happens for the record. What the exchange as a whole is, of several shards one says for all."""
         if self.shard.whole:
-            self._journal.note(event, reason)
+            self.journal.note(event, reason)
         elif event not in STATES:
-            self._journal.note(event, f"shard {self.shard}: {reason}" if reason else f"shard {self.shard}")
+            self.journal.note(event, f"shard {self.shard}: {reason}" if reason else f"shard {self.shard}")
 
     async def _speak_for_all(self) -> None:
         """Of an exchange in shards: note what they are together, and say of those without a process that nobody watches their symbols."""
@@ -158,8 +158,8 @@ class Host:
             return
         if self.status.speaks:
             if not self._spoke:
-                self._journal.begin()
-            self._journal.note(self.status.together["state"], self.status.together["error"])
+                self.journal.begin()
+            self.journal.note(self.status.together["state"], self.status.together["error"])
         self._spoke = self.status.speaks
         self._alone = {shard: self._alone.get(shard, 0) + 1 for shard in self.status.alone}
         for shard, looks in self._alone.items():
