@@ -15,7 +15,6 @@ EVERY = 1.0
 WORST_STREAMS = 10
 _RATE_OVER = 10
 """Looks over which a rate is taken: a second alone says little of a quiet market."""
-_BUDGET_OVER = 60
 _OFFSET_OVER = 10
 
 
@@ -26,7 +25,6 @@ class Measuring:
         self._engine, self._rest, self._clock = engine, rest, clock
         self._due = 0.0
         self._frames: deque[tuple[float, int]] = deque(maxlen=_RATE_OVER + 1)
-        self._spent: deque[tuple[float, float]] = deque()
         self._offsets: deque[int] = deque(maxlen=_OFFSET_OVER)
 
     def look(self, times: Iterable[tuple[int, int]]) -> dict[str, Any] | None:
@@ -35,7 +33,7 @@ class Measuring:
         if now < self._due:
             return None
         self._due = now + EVERY
-        return {**self._feed(now), **self._budget(now), "clock_offset_ms": self._offset(times)}
+        return {**self._feed(now), **self._budget(), "clock_offset_ms": self._offset(times)}
 
     def _feed(self, now: float) -> dict[str, Any]:
         frames = self._engine.frames
@@ -53,16 +51,13 @@ class Measuring:
             "websocket_ms": round(max(latencies) * 1000, 1) if latencies else None,
         }
 
-    def _budget(self, now: float) -> dict[str, Any]:
+    def _budget(self) -> dict[str, Any]:
         """What has been spent of a minute's allowance. It is that of the host: another row of the same host draws on it too."""
         latency, limiter = self._rest.latency_ms, self._rest.limiter
         figures: dict[str, Any] = {"rest_ms": None if latency is None else round(latency, 1)}
         if limiter is None:
             return figures
-        self._spent.append((now, limiter.spent))
-        while self._spent[0][0] < now - _BUDGET_OVER:
-            self._spent.popleft()
-        used = limiter.spent - self._spent[0][1]
+        used = limiter.spent_lately
         return {
             **figures,
             "rest_used": int(used),

@@ -73,6 +73,7 @@ class WeightLimiter:
         self._order = itertools.count()
         self._pump: asyncio.Task[None] | None = None
         self.spent = 0.0
+        self._lately: deque[tuple[float, float]] = deque()
 
     async def take(self, weight: float, priority: int = 1) -> None:
         """Wait until ``weight`` may be spent. A lower ``priority`` is more urgent."""
@@ -96,6 +97,14 @@ class WeightLimiter:
         return self._tokens
 
     @property
+    def spent_lately(self) -> float:
+        """What the last minute took."""
+        since = self._clock() - 60.0
+        while self._lately and self._lately[0][0] <= since:
+            self._lately.popleft()
+        return sum(weight for _, weight in self._lately)
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return len(self._waiters)
@@ -117,8 +126,15 @@ class WeightLimiter:
             _, _, weight, turn = heapq.heappop(self._waiters)
             if not turn.done():
                 self._tokens -= weight
-                self.spent += weight
+                self._note(weight)
                 turn.set_result(None)
+
+    def _note(self, weight: float) -> None:
+        self.spent += weight
+        second = self._clock() // 1
+        if self._lately and self._lately[-1][0] == second:
+            weight += self._lately.pop()[1]
+        self._lately.append((second, weight))
 
 
 def seconds_to_wait(refusal: RestRefusal) -> float | None:

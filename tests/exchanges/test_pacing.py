@@ -53,6 +53,21 @@ async def test_a_burst_is_spent_at_once_and_the_rest_at_the_rate():
     assert limiter.spent == 15
 
 
+async def test_what_the_last_minute_took_is_known_however_late_somebody_asks():
+    now = 1000.0
+    limiter = WeightLimiter(per_minute=60_000, burst=1_000, clock=lambda: now)
+    await limiter.take(100)
+    now += 0.5
+    await limiter.take(50)
+    now += 30
+    await limiter.take(7)
+    assert limiter.spent_lately == 157
+    now += 30
+    assert limiter.spent_lately == 7
+    now += 30
+    assert (limiter.spent_lately, limiter.spent) == (0, 157)
+
+
 async def test_the_more_urgent_goes_first():
     limiter = WeightLimiter(per_minute=60_000, burst=1)
     order: list[str] = []
