@@ -5,7 +5,7 @@ import getpass
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BAR_WIDTH = 30
+LEAVES_WITHIN = 8.0
+"""Seconds within which everything has ended that was told to; more than what it may take at worst."""
 METRICS_PORT: dict[str, Any] = {
     "type": int,
     "default": settings.METRICS_PORT,
@@ -86,11 +88,14 @@ def run_exchanges(
         if system_user is not None:
             out.write(said_of(system_user, exchanges))
         part = "" if shard.whole else f", of each shard {shard}" if len(exchanges) > 1 else f", shard {shard}"
-        out.write(f"Hosting {', '.join(exchange.pk for exchange in exchanges)}{part}. Ctrl-C ends it.")
-        if not autostart:
-            out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
+
+        def say() -> None:
+            out.write(f"Hosting {', '.join(exchange.pk for exchange in exchanges)}{part}. Ctrl-C ends it.")
+            if not autostart:
+                out.write("All idle: start one with `python manage.py exchangectl start EXCHANGE`, in the admin or on the page.")
+
         show = progress_bar(sys.stderr) if sys.stderr.isatty() else progress_lines(out)
-        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record, shard, metrics_port))
+        asyncio.run(_until_signalled(exchanges, frozenset(autostart), show, record, shard, metrics_port, say))
         out.write("Stopped.")
 
 
@@ -101,8 +106,7 @@ def run_delivery(*, out: TextIO, metrics_port: int = 0) -> None:
     except DatabaseError as error:
         raise CommandError(f"The database cannot be read: {error}. Run `python manage.py migrate`, or check DATABASE_URL.") from error
     with redis_ready():
-        out.write("Delivering notifications. Ctrl-C ends it.")
-        asyncio.run(_deliver_until_signalled(metrics_port))
+        asyncio.run(_deliver_until_signalled(metrics_port, lambda: out.write("Delivering notifications. Ctrl-C ends it.")))
         out.write("Stopped.")
 
 
@@ -150,7 +154,13 @@ def said_of(user: User, exchanges: Sequence[Exchange]) -> str:
 
 
 async def _until_signalled(
-    exchanges: list[Exchange], autostart: frozenset[str], show: Show, record: Record | None, shard: Shard, metrics_port: int
+    exchanges: list[Exchange],
+    autostart: frozenset[str],
+    show: Show,
+    record: Record | None,
+    shard: Shard,
+    metrics_port: int,
+    say: Callable[[], None],
 ) -> None:
     hosts: list[Host] = []
 
@@ -160,10 +170,10 @@ async def _until_signalled(
         return exposition.text(lambda: connector_metrics.collect(hosts))
 
     async with telemetry.serving(metrics_port, text, lambda: telemetry.leases(hosts)):
-        await _run(host(exchanges, autostart, show, revive_redis, record, shard, hosts.extend))
+        await _run(host(exchanges, autostart, show, revive_redis, record, shard, hosts.extend), say)
 
 
-async def _deliver_until_signalled(metrics_port: int) -> None:
+async def _deliver_until_signalled(metrics_port: int, say: Callable[[], Any]) -> None:
     from alerts.delivery import deliver  # it brings what sends, which no other process needs
 
     workers: list[Worker] = []
@@ -174,22 +184,28 @@ async def _deliver_until_signalled(metrics_port: int) -> None:
         return exposition.text(lambda: connector_metrics.of_delivery(workers))
 
     async with telemetry.serving(metrics_port, text):
-        await _run(deliver(workers.append))
+        await _run(deliver(workers.append), say)
 
 
-async def _run(running: Coroutine[Any, Any, None]) -> None:
-    """Run something until it ends or a signal ends it."""
+async def _run(running: Coroutine[Any, Any, None], say: Callable[[], Any]) -> None:
+    """Run something until it ends or a signal ends it. ``say``: called once a signal would."""
     tuning.settle()
     loop = asyncio.get_running_loop()
-    work = asyncio.create_task(running)
+    signalled = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
-        pass
-    finally:
-        await asyncio.sleep(0)
+        loop.add_signal_handler(name, signalled.set)
+    say()
+    work, told = asyncio.create_task(running), asyncio.create_task(signalled.wait())
+    await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    while not work.done():
+        work.cancel()
+        await asyncio.wait([work], timeout=LEAVES_WITHIN)
+        if not work.done():
+            # A library that takes a cancellation for an error of its own keeps nobody waiting: it is told again.
+            log.warning("does not end: %s", ", ".join(sorted(task.get_name() for task in asyncio.all_tasks() if not task.done())))
+    if not work.cancelled():
+        work.result()
 
 
 def control_exchanges(action: str, names: Sequence[str], *, out: TextIO) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -259,8 +260,10 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Do not host; note what would be hosted."""
     seen: list[list[str]] = []
 
-    async def note(exchanges: list[Exchange], *_: object) -> None:
+    async def note(exchanges: list[Exchange], *others: Any) -> None:
         seen.append([exchange.pk for exchange in exchanges])
+        *_, say = others
+        say()
 
     monkeypatch.setattr("livermore.entry._until_signalled", note)
     return seen
