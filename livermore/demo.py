@@ -91,7 +91,7 @@ def children(
 ) -> list[Child]:
     """The processes of a running Livermore, with the sandbox beside them."""
     ports = ("--ws-port", str(websocket_port), "--rest-port", str(rest_port))
-    market = ("--state", str(settings.DATA_DIR / "sandbox.json"), "--speed", str(speed), "--rest-limit", "0")
+    market = ("--state", str(settings.DATA_DIR / "sandbox.json"), "--speed", str(speed))
     venues = [word for name in served(names) for word in ("--venue", name)]
     size = [] if symbols is None else ["--symbols", str(symbols)]
     autostart = [word for exchange_id in names for word in ("--autostart", exchange_id)]

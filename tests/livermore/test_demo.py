@@ -123,8 +123,6 @@ def test_it_runs_the_sandbox_the_connectors_and_the_pages(settings: object) -> N
                 f"{data}/sandbox.json",
                 "--speed",
                 "60",
-                "--rest-limit",
-                "0",
                 "--venue",
                 "coinbase-sandbox",
                 "--venue",

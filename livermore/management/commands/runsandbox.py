@@ -31,8 +31,11 @@ class Command(BaseCommand):
         add("--venue", action="append", choices=NAMES, help=f"repeatable (default {venues})")
         add(
             "--rest-limit",
-            type=int,
-            help="instead of the exchange's own (Coinbase and Kraken: requests a second, Binance: weight a minute); 0 is none",
+            type=_limit,
+            default=0,
+            metavar="N",
+            help="Coinbase and Kraken: requests a second, Binance: weight a minute; or 'own', the real exchange's, for which the limits of "
+            "the row in the admin have to be made as low (default 0, none, as the rows of the simulated exchanges expect)",
         )
         add("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help=f"repeatable; one of {', '.join(KINDS)}")
         add("--faults-seed", type=int, metavar="N", help="faults one after another without an end, as this number draws them")
@@ -59,3 +62,8 @@ class Command(BaseCommand):
         """At once, also into a pipe: whoever started this waits for the line."""
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _limit(text: str) -> int | None:
+    """None is the exchange's own."""
+    return None if text == "own" else int(text)
