@@ -42,7 +42,10 @@ export class Cards {
 
   tick() {
     const now = this.now();
-    for (const [id, entry] of this.entries) paintAges(entry, this.state.exchanges.get(id), now);
+    for (const [id, entry] of this.entries) {
+      const card = this.state.exchanges.get(id);
+      if (card) paintAges(entry, card, now); // one that has just left is drawn no more: the next frame takes it away
+    }
   }
 
   /** @param {string} id */
