@@ -76,7 +76,7 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
 
     chromium = find_chromium()
     if chromium is None:
-        return [single(screen.name, "ms", [], goal=at_most(SMOOTH), note=NO_CHROMIUM) for screen in SCREENS]
+        return [single(screen.name, "ms", [], goal=at_most(SMOOTH), note=f"not measured: {NO_CHROMIUM}") for screen in SCREENS]
     found: list[Row] = []
     for screen in SCREENS[: effort.screens]:
         symbols = max(2, round(effort.together * screen.share))

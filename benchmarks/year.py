@@ -299,7 +299,8 @@ def _owners(users: Sequence[User]) -> None:
     links = Alert.owners.through
     private = Alert.objects.filter(shared=False).order_by("pk").values_list("pk", flat=True)
     links.objects.bulk_create(
-        [links(alert_id=pk, user=users[(pk + more) % len(users)]) for pk in private for more in (0, 7)], batch_size=5000
+        [links(alert_id=pk, user=users[(place + more) % len(users)]) for place, pk in enumerate(private) for more in (0, 7)],
+        batch_size=5000,
     )
 
 
