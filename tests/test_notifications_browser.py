@@ -49,7 +49,7 @@ async def site(
         await stack.enter_async_context(process(process_environment, "manage.py", "rundelivery"))
         browser = await stack.enter_async_context(chromium_browser(chromium))
         redis = bus.connect()
-        await until(lambda: redis.exists(keys.delivery_beat()))
+        await until(lambda: redis.exists(keys.delivery_beat()), "a delivery process")
         await redis.aclose()
         context = await browser.new_context(viewport={"width": 1440, "height": 900})
         context.set_default_timeout(PATIENCE)
@@ -126,10 +126,13 @@ async def sounds(*pages: Page) -> int:
     return sum([await page.evaluate("window.sounded") for page in pages])
 
 
-async def until(true: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(PATIENCE / 1000):
-        while not (value := await true()):  # noqa: ASYNC110  (what it waits for is the browser's)
-            await asyncio.sleep(0.05)
+async def until(true: Callable[[], Awaitable[Any]], what: str) -> Any:
+    try:
+        async with asyncio.timeout(PATIENCE / 1000):
+            while not (value := await true()):  # noqa: ASYNC110  (what it waits for is the browser's)
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"there was never {what}") from None
     return value
 
 
@@ -141,12 +144,12 @@ async def is_told_once(page: Page, other: Page) -> None:
     publisher.add(alerts)
     await publisher.flush()
     await redis.aclose()
-    notes = await until(lambda: shown(page))
+    notes = await until(lambda: shown(page), "a notification of the alert")
     assert len(notes) == 1
     assert notes[0]["title"] == "▲ ETH-USD 1h crossed above +150"
     assert notes[0]["body"] == "Coinbase Sandbox · 101.5 USD · MACD-V 151.2 · overbought"
     assert notes[0]["path"] == f"/alerts/{quote(alerts[0].uid, safe='')}/"
-    await until(lambda: sounds(page, other))
+    await until(lambda: sounds(page, other), "a tone")
     await asyncio.sleep(0.5)
     assert await sounds(page, other) == NOTES, "one tone for two tabs"
     assert len(await shown(page)) == 1
@@ -158,7 +161,7 @@ async def is_told_without_a_sound(page: Page, other: Page) -> None:
     redis = bus.connect()
     await redis.publish(keys.channel_user_alerts(user.pk), bus.encode(note))
     await redis.aclose()
-    [late] = await until(lambda: shown(page, "late"))
+    [late] = await until(lambda: shown(page, "late"), "a notification without a sound")
     assert (late["silent"], late["body"]) == (True, "<b>b</b>")
     await asyncio.sleep(0.5)
     assert await sounds(page, other) == NOTES
@@ -173,22 +176,25 @@ async def is_pushed(context: BrowserContext, page: Page) -> None:
         lambda event: registrations.extend(one["registrationId"] for one in event["registrations"] if not one["isDeleted"]),
     )
     await devtools.send("ServiceWorker.enable")
-    await until(lambda: asyncio.sleep(0, registrations))
+    await until(lambda: asyncio.sleep(0, registrations), "a service worker")
     origin = "/".join(page.url.split("/")[:3])
     assert await page.evaluate("navigator.serviceWorker.controller?.scriptURL") == f"{origin}/service-worker.js"
     payload = push_payload(Message("pushed", "text", "/alerts/x/"), tag="t", silent=True, at=1)
     to = {"origin": origin, "registrationId": registrations[0]}
-    await devtools.send("ServiceWorker.deliverPushMessage", {**to, "data": json.dumps(payload)})
-    [note] = await until(lambda: shown(page, "t"))
+
+    async def pushed(data: str, tag: str) -> list[dict[str, Any]]:
+        # Again and again: a message within a moment of another does not reach the worker by this way.
+        await devtools.send("ServiceWorker.deliverPushMessage", {**to, "data": data})
+        await asyncio.sleep(0.5)
+        return await shown(page, tag)
+
+    [note] = await until(lambda: pushed(json.dumps(payload), "t"), "what was pushed")
     assert note == {"title": "pushed", "body": "text", "silent": True, "path": "/alerts/x/"}
 
-    async def unreadable_is_shown() -> bool:
-        # Again and again: a second message within a moment of the first does not reach the worker by this way.
-        await devtools.send("ServiceWorker.deliverPushMessage", {**to, "data": "not ours"})
-        await asyncio.sleep(0.5)
-        return "Livermore" in [one["title"] for one in await shown(page)]
+    async def unreadable() -> bool:
+        return "Livermore" in [one["title"] for one in await pushed("not ours", "")]
 
-    await until(unreadable_is_shown)
+    await until(unreadable, "a word of a message that cannot be read")
 
 
 async def is_led_to_the_page(context: BrowserContext, page: Page) -> None:
@@ -223,7 +229,7 @@ async def is_renewed(context: BrowserContext) -> None:
         await db(row.refresh_from_db)()
         return bool(json.loads(row.url)["endpoint"] == "https://push.example.org/new")
 
-    await until(endpoint)
+    await until(endpoint, "the new endpoint in the database")
     await db(row.delete)()
 
 
@@ -262,7 +268,7 @@ async def sets_a_channel_up(page: Page, receiver: Web) -> None:
         row = await db(NotificationChannel.objects.get)()
         return (row.timeframes, row.mine_only) == (["5m", "1h", "4h", "1d"], True)
 
-    await until(stored)
+    await until(stored, "the subscription in the database")
 
 
 async def is_left_alone(page: Page) -> None:

@@ -52,11 +52,9 @@ export class NotifySwitch {
     const shut = state === "none" || state === "blocked";
     setText(this.pageSwitch.state, stateText(state, { mute: volume() === 0, maySound: maySound() }));
     set(this.pageSwitch.row, "data-state", state);
-    this.pageSwitch.input.checked = state === "on";
-    this.pageSwitch.input.disabled = shut;
+    settle(this.pageSwitch, state === "on", shut);
     setText(this.level, volume() ? `${volume()} %` : "mute");
-    this.pushSwitch.input.checked = this.here && !shut;
-    this.pushSwitch.input.disabled = shut || !mayPush();
+    settle(this.pushSwitch, this.here && !shut, shut || !mayPush());
     const words = mayPush() ? "Off." : "Not possible in this browser: on iPhone and iPad it would have to be on the home screen first.";
     setText(this.pushSwitch.state, shut ? "" : this.here ? "On: through the push service of this browser, encrypted." : words);
   }
@@ -91,11 +89,12 @@ export class NotifySwitch {
   }
 
   async during(part, work) {
-    part.input.disabled = true;
+    part.busy = part.input.disabled = true;
     set(part.row, "aria-busy", "true");
     tell(part, "");
     tell(part, await work());
     set(part.row, "aria-busy", null);
+    part.busy = false;
     this.paint();
     part.input.focus();
   }
@@ -103,6 +102,13 @@ export class NotifySwitch {
 
 async function permitted() {
   return (await Notification.requestPermission()) === "granted";
+}
+
+/** What is being switched stays as the reader put it until it is known what became of it, whatever else is painted meanwhile. */
+function settle({ input, busy }, checked, disabled) {
+  if (busy) return;
+  input.checked = checked;
+  input.disabled = disabled;
 }
 
 function tell({ said }, problem) {
@@ -115,5 +121,5 @@ function toggle(text, onChange) {
   const state = h("span", { class: "muted", role: "status" });
   const row = h("div", { class: "notify-row" }, h("label", { class: "option" }, input, text), state);
   input.addEventListener("change", onChange);
-  return { input, state, row, said: h("p", { class: "said", role: "status" }) };
+  return { input, busy: false, state, row, said: h("p", { class: "said", role: "status" }) };
 }
