@@ -18,6 +18,7 @@ from hypothesis import settings as examples
 from livermore import embedded
 from tests import seeds
 
+TESTS = Path(__file__).parent
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_CHROMIUM = "no Chromium was found: install one (apt install chromium), or name it in CHROMIUM"
 DATABASE_FIXTURES = {"db", "transactional_db", "process_environment"}
@@ -135,7 +136,14 @@ def uses_the_database(item: pytest.Item) -> bool:
     return bool(named or item.get_closest_marker("django_db") or item.get_closest_marker("postgres"))
 
 
+def _runs_programs(item: pytest.Item) -> bool:
+    """Whether it is of a module that starts whole programs."""
+    return item.path.parent in {TESTS, TESTS / "chaos"}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # First what takes a minute and more: what is begun last, the other workers wait for.
+    items.sort(key=_runs_programs, reverse=True)
     if config.getoption("--database-only"):
         left_out = [item for item in items if not uses_the_database(item)]
         config.hook.pytest_deselected(items=left_out)
