@@ -471,7 +471,12 @@ class Connector:
             bars, readings = history.bars.get(series.timeframe, []), history.readings.get(series.timeframe)
             batch.histories.append(HistoryWrite(series, bars, readings))
         self._closed(watched, history.live)
-        self._aside(self._refill.fill(watched))
+        self._aside(self._fill_when_written(watched))
+
+    async def _fill_when_written(self, watched: Watched) -> None:
+        """Put into Redis what it lacks beside what the warm-up brought; before that is written, it lacks that as well."""
+        await self._committer.drained()
+        await self._refill.fill(watched)
 
     async def _check_forever(self) -> None:
         """Look for closes that are due, and for states that changed."""

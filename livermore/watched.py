@@ -30,7 +30,10 @@ class Watched:
 
     def _empty(self) -> None:
         self.book = Book(flags_closes=self._flags_closes)
-        self.longer = Longer(self._timeframes)
+        self._sum_anew()
+
+    def _sum_anew(self) -> None:
+        self.longer = self.series[BASE_TIMEFRAME].parts = Longer(self._timeframes)
 
     @property
     def mute(self) -> str:
@@ -88,11 +91,11 @@ class Watched:
                 fetch, symbol=self.symbol, series=self.series, book=self.book, longer=self.longer, clock=clock, fills_idle=fills_idle
             )
         except BaseException:
+            self._sum_anew()
             for timeframe, (open_time, state) in before.items():
                 self.series[timeframe].reset()
                 if open_time is not None:
                     self.series[timeframe].restore(open_time, state)
-            self.longer = Longer(self._timeframes)
             raise
 
     def note_readings(self, missed: Sequence[Advance] = ()) -> None:

@@ -57,8 +57,14 @@ async def warm_up(
     """Bring every series of a symbol up to the exchange's clock and start its book.
 
     A series with a checkpoint (``last_open`` set) goes on from there and its new candles are ``missed``; one without, or too far behind,
-    starts afresh with HISTORY_BARS candles, of which none is evaluated. Raises NoHistory, NotThereYet, and what ``fetch`` raises.
+    starts afresh with HISTORY_BARS candles, of which none is evaluated. Where all of them stand at one moment, the 5m candles that closed
+    since are all that is asked for. Raises NoHistory, NotThereYet, and what ``fetch`` raises.
     """
+    if _stand_together(series, longer):
+        gone_on = await _go_on(fetch, symbol, series, book, longer, clock(), fills_idle)
+        if gone_on is not None:
+            return gone_on
+    longer.whole = {}
     cold: set[str] = set()
     bars: dict[str, list[Bar]] = {}
     advances: list[Advance] = []
@@ -80,15 +86,58 @@ async def warm_up(
     bars[BASE_TIMEFRAME] = history
     whole_life = history[0].open_time > end - (HISTORY_BARS - 1) * STEP
     advances += _replay(history, series, longer, bars, whole_life=whole_life)
-    missed = sorted(
-        (advance for advance in advances if advance.series.timeframe not in cold),
-        key=lambda advance: (advance.bar.open_time + advance.series.step, advance.series.step),
-    )
+    missed = [advance for advance in advances if advance.series.timeframe not in cold]
+    return _history(series, bars, advances, missed, book.start(history[-1]))
+
+
+def _history(
+    series: Mapping[str, Series], bars: dict[str, list[Bar]], advances: Sequence[Advance], missed: Sequence[Advance], live: list[Bar]
+) -> History:
     # Where each stands, too: a crash may have come before that was written.
     readings = {one.timeframe: {one.last_open: one.indicator.reading} for one in series.values() if one.last_open is not None}
     for advance in advances:
         readings[advance.series.timeframe][advance.bar.open_time] = advance.current
-    return History(bars, missed, book.start(history[-1]), readings)
+    in_order = sorted(missed, key=lambda advance: (advance.bar.open_time + advance.series.step, advance.series.step))
+    return History(bars, in_order, live, readings)
+
+
+def _stand_together(series: Mapping[str, Series], longer: Longer) -> bool:
+    """Whether every longer candle is there as far as it has come: then the 5m candles that follow tell all the rest."""
+    last = series[BASE_TIMEFRAME].last
+    if last is None or last.open_time != series[BASE_TIMEFRAME].last_open:
+        return False
+    following = last.open_time + STEP
+    for timeframe in longer.timeframes:
+        one, whole = series[timeframe], longer.whole.get(timeframe)
+        if one.last_open is None or following != (one.last_open + one.step if whole is None else whole.next_part):
+            return False
+        if whole is not None and whole.open_time != one.last_open + one.step:
+            return False
+    return True
+
+
+async def _go_on(
+    fetch: Fetch, symbol: str, series: Mapping[str, Series], book: Book, longer: Longer, clock: int, fills_idle: bool
+) -> History | None:
+    """Take the 5m candles that closed since the checkpoint, if any. None where they do not join it, or are too many."""
+    base = series[BASE_TIMEFRAME]
+    last, end = base.last, _end(clock, STEP)
+    assert last is not None
+    start = last.open_time + STEP
+    if end - start > HISTORY_BARS * STEP:
+        return None
+    rows = await fetch(symbol, BASE_TIMEFRAME, start, end) if end > start else []
+    if fills_idle and rows and rows[0].open_time > start:
+        return None
+    history = _untraded_only(filled(rows, STEP, end, to_end=not fills_idle, after=last), rows, book)
+    bars: dict[str, list[Bar]] = {BASE_TIMEFRAME: history}
+    advances = []
+    for part in history:
+        advances.append(base.advance(part))
+        for timeframe, bar in longer.add(part):
+            bars.setdefault(timeframe, []).append(bar)
+            advances.append(series[timeframe].advance(bar))
+    return _history(series, bars, advances, advances, book.start(history[-1] if history else last))
 
 
 async def _base_history(fetch: Fetch, symbol: str, base: Series, book: Book, end: int, fills_idle: bool, cold: set[str]) -> list[Bar]:

@@ -6,7 +6,7 @@ miss trades, so it never makes a candle final; it only tells that the interval t
 
 from collections.abc import Iterable, Sequence
 from math import isclose
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from exchanges.events import BASE_TIMEFRAME, TIMEFRAMES, Candle
 
@@ -239,6 +239,11 @@ class Whole:
     def bar(self) -> Bar:
         return Bar(self.open_time, self.open, self.high, self.low, self.close, self.volume, self.synthetic)
 
+    @property
+    def next_part(self) -> int:
+        """When the part opens that it lacks next; only of one that lacks none before."""
+        return self.open_time + self.parts * STEP
+
 
 class Longer:
     """Sums final 5m candles of one symbol into the longer timeframes.
@@ -269,13 +274,25 @@ class Longer:
                 closed.append((timeframe, whole.bar))
         return closed
 
+    def state(self) -> dict[str, list[Any]]:
+        """The candles as far as they have come, as JSON can carry them without loss."""
+        return {timeframe: [*whole.bar, whole.parts] for timeframe, whole in self.whole.items()}
 
-def filled(rows: Iterable[Candle], step: int, end: int, *, to_end: bool) -> list[Bar]:
+    def restore(self, state: dict[str, list[Any]]) -> None:
+        """Go on from ``state``. Raises ValueError or TypeError where it is none."""
+        self.whole = {}
+        for timeframe, (*bar, parts) in state.items():
+            if timeframe in self.timeframes:
+                self.whole[timeframe] = Whole(Bar(*bar), bar[0], parts)
+
+
+def filled(rows: Iterable[Candle], step: int, end: int, *, to_end: bool, after: Bar | None = None) -> list[Bar]:
     """Closed history as bars that open before ``end``, the intervals in which nothing traded filled in.
 
     ``to_end``: also after the last row, where the exchange leaves idle intervals out; elsewhere a missing last row is only not there yet.
+    ``after``: the candle before the first, where it is known: the history joins it, and begins after it.
     """
-    bars: list[Bar] = []
+    bars: list[Bar] = [] if after is None else [after]
     for row in rows:
         if row.open_time >= end:
             break
@@ -285,4 +302,4 @@ def filled(rows: Iterable[Candle], step: int, end: int, *, to_end: bool) -> list
             bars.append(Bar.final(row))
     while to_end and bars and bars[-1].open_time + step < end:
         bars.append(bars[-1].filler(step))
-    return bars
+    return bars if after is None else bars[1:]

@@ -1,10 +1,10 @@
 """One series: a symbol's candles of one timeframe, with its indicator, advanced one closed candle at a time. Pure."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from exchanges.events import TIMEFRAMES
-from market_data.candles import Bar
+from market_data.candles import Bar, Longer
 from market_data.macdv import Macdv, Reading
 
 WARM_BARS = 250
@@ -30,9 +30,13 @@ class Advance(NamedTuple):
 
 
 class Series:
-    """``last_open`` is the newest candle taken, ``whole_life`` that nothing of the market's history is missing before the first."""
+    """``last_open`` is the newest candle taken, ``whole_life`` that nothing of the market's history is missing before the first.
 
-    __slots__ = ("_reading", "indicator", "last_close", "last_open", "step", "symbol", "timeframe", "whole_life")
+    ``last``: the newest candle itself, where it is known. ``parts``: of the 5m series, what sums it into the longer ones: its checkpoint
+    holds both, as they stand at one moment.
+    """
+
+    __slots__ = ("_reading", "indicator", "last", "last_close", "last_open", "parts", "step", "symbol", "timeframe", "whole_life")
 
     def __init__(self, symbol: str, timeframe: str) -> None:
         self.symbol, self.timeframe, self.step = symbol, timeframe, TIMEFRAMES[timeframe]
@@ -40,6 +44,8 @@ class Series:
         self._reading: Reading | None = None
         self.last_open: int | None = None
         self.last_close: float | None = None
+        self.last: Bar | None = None
+        self.parts: Longer | None = None
         self.whole_life = False
 
     def advance(self, bar: Bar) -> Advance:
@@ -48,7 +54,7 @@ class Series:
             raise ValueError(f"{self.symbol} {self.timeframe}: {bar.open_time} does not follow {self.last_open}")
         indicator, previous = self.indicator, self._reading
         indicator.update(bar.high, bar.low, bar.close, bar.synthetic)
-        self.last_open, self.last_close = bar.open_time, bar.close
+        self.last, self.last_open, self.last_close = bar, bar.open_time, bar.close
         self._reading = current = indicator.reading
         return Advance(self, bar, previous, current, self.warm, indicator.bars, indicator.observed)
 
@@ -74,13 +80,20 @@ class Series:
 
     def state(self) -> str:
         """Everything needed to go on, as text that loses nothing."""
-        return json.dumps([self.last_close, self.whole_life, self.indicator.state()], separators=(",", ":"))
+        state: list[Any] = [self.last_close, self.whole_life, self.indicator.state()]
+        if self.last is not None and self.parts is not None:
+            state += [self.last, self.parts.state()]
+        return json.dumps(state, separators=(",", ":"))
 
     def restore(self, open_time: int, state: str) -> None:
         """Go on from ``state``. Raises ValueError where it cannot be read."""
         try:
-            self.last_close, self.whole_life, indicator = json.loads(state)
+            self.last_close, self.whole_life, indicator, *more = json.loads(state)
             self.indicator.restore(indicator)
+            if more and self.parts is not None:
+                last, parts = more
+                self.last = Bar(*last)
+                self.parts.restore(parts)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.symbol} {self.timeframe}: the checkpoint cannot be read ({error})") from None
         self.last_open, self._reading = open_time, self.indicator.reading
@@ -88,5 +101,7 @@ class Series:
     def reset(self) -> None:
         """Forget everything, before a history that does not join what was known."""
         self.indicator = Macdv()
-        self.last_open = self.last_close = self._reading = None
+        self.last = self.last_open = self.last_close = self._reading = None
         self.whole_life = False
+        if self.parts is not None:
+            self.parts.whole = {}

@@ -78,6 +78,19 @@ class Desk:
         return await self.warm_up()
 
 
+class Checkpointed(Desk):
+    """The same, with checkpoints as a database holds them: those of the 5m series have the longer candles as far as they have come."""
+
+    def begin(self) -> None:
+        super().begin()
+        states = {timeframe: (one.last_open, one.state()) for timeframe, one in self.series.items()}
+        self.series = {timeframe: Series(self.exchange.symbol, timeframe) for timeframe in TIMEFRAMES}
+        self.series["5m"].parts = self.longer
+        for timeframe, (open_time, state) in states.items():
+            if open_time is not None:
+                self.series[timeframe].restore(open_time, state)
+
+
 def last(now: int, timeframe: str = "5m") -> int:
     """The open time of the candle that closed and settled last."""
     return (now - 10_000) // TIMEFRAMES[timeframe] * TIMEFRAMES[timeframe] - TIMEFRAMES[timeframe]
@@ -181,6 +194,74 @@ async def test_a_short_pause_costs_one_request_because_longer_candles_are_sums()
 
     assert [name for name, _, _ in desk.exchange.asked] == ["5m"]
     assert {advance.series.timeframe for advance in history.missed} == set(TIMEFRAMES)
+
+
+def told(history: History) -> list[tuple[Any, ...]]:
+    return [(advance.series.timeframe, rounded(advance.bar), *advance[2:]) for advance in history.missed]
+
+
+def rounded(bar: Bar) -> Bar:
+    """A volume that is summed differs in its last digits from the exchange's own."""
+    return bar._replace(volume=round(bar.volume, 6))
+
+
+@pytest.mark.parametrize("pauses", [(0, 0), (STEP, 2 * STEP), (HOUR, STEP, 10), (DAY, HOUR), (390 * STEP, STEP)])
+@pytest.mark.parametrize("symbol", ["BTC-USD", "RLC-USD", "BTCUSDT"])
+async def test_from_a_checkpoint_only_the_candles_since_are_fetched_and_all_is_the_same(symbol: str, pauses: tuple[int, ...]) -> None:
+    desk, other = Checkpointed(Exchange(symbol)), Desk(Exchange(symbol))
+    await desk.warm_up()
+    await other.warm_up()
+    for pause in pauses:
+        start = last(desk.exchange.now) + STEP
+        history, whole = await desk.after(pause), await other.after(pause)
+        end = last(desk.exchange.now) + STEP
+
+        assert desk.exchange.asked == ([("5m", start, end)] if end > start else [])
+        assert told(history) == told(whole)
+        assert history.live == whole.live == []
+        assert desk.book.last == other.book.last
+        assert desk.longer.state() == {timeframe: pytest.approx(state) for timeframe, state in other.longer.state().items()}
+        for timeframe, one in other.series.items():
+            assert (desk.series[timeframe].last_open, desk.series[timeframe].indicator.state()) == (one.last_open, one.indicator.state())
+            fetched = {rounded(bar) for bar in whole.bars.get(timeframe, [])}
+            assert {rounded(bar) for bar in history.bars.get(timeframe, [])} <= fetched
+
+
+async def test_what_no_checkpoint_joins_is_fetched_whole() -> None:
+    """A pause beyond the usual history, one with a hole, and a series whose longer candles are not where the 5m ones are."""
+    desk = Checkpointed(Exchange("BTCUSDT"))
+    await desk.warm_up()
+    history = await desk.after(401 * STEP)
+    assert len(history.bars["5m"]) > HISTORY_BARS - 1
+    assert len(told(history)) > 401
+
+    desk.exchange.holes = {last(desk.exchange.now) + STEP}
+    await desk.after(2 * STEP)
+    assert [(end - start) // STEP for name, start, end in desk.exchange.asked if name == "5m"] == [2, HISTORY_BARS]
+
+    desk = Checkpointed(Exchange("BTCUSDT"))
+    await desk.warm_up()
+    desk.longer.whole["4h"].parts -= 1
+    await desk.after(STEP)
+    assert [end - start for name, start, end in desk.exchange.asked if name == "5m"] == [HISTORY_BARS * STEP]
+
+
+@pytest.mark.parametrize("damage", ["[1,", "[1.0,false,[],{}]", '[1.0,false,null,[1,2],{"15m":[1]}]'])
+async def test_a_checkpoint_that_cannot_be_read_says_so(damage: str) -> None:
+    one = Series("BTCUSDT", "5m")
+    one.parts = Longer(TIMEFRAMES)
+    with pytest.raises(ValueError, match="the checkpoint cannot be read"):
+        one.restore(NOW, damage)
+
+
+async def test_a_checkpoint_of_an_earlier_version_is_read() -> None:
+    desk = Desk(Exchange("BTCUSDT"))
+    await desk.warm_up()
+    state = desk.series["5m"].state()
+    one = Series("BTCUSDT", "5m")
+    one.parts = Longer(TIMEFRAMES)
+    one.restore(last(NOW), state)
+    assert (one.last, one.last_close, one.parts.whole) == (None, desk.series["5m"].last_close, {})
 
 
 @pytest.mark.parametrize("symbol", ["ETH-USD", "ETHUSDT"])
