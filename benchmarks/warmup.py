@@ -7,6 +7,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+from benchmarks.followed import clean_up
 from benchmarks.peer import Peers
 from benchmarks.rows import Row, at_most, at_most_times, compared, single
 from benchmarks.surroundings import child
@@ -34,7 +35,7 @@ async def measure(effort: Effort, peers: Peers) -> list[Row]:
             warm = await _start(effort.symbols * len(TIMEFRAMES))
             again = counters["rest_requests"] - fetched
     finally:
-        await db(Exchange.objects.filter(pk=EXCHANGE).delete)()
+        await db(clean_up)([EXCHANGE], ())
     limits = exchange.effective_limits
     allowed = max(0, fetched - limits.rest_burst) * 60 / limits.rest_weight_per_minute
     what = f"{effort.symbols:,} symbols, {len(TIMEFRAMES)} timeframes, 400 candles"
