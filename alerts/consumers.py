@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import Any
 
 import msgspec
-from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.db import Error as DatabaseError
+from django.http import HttpRequest
 
 from alerts import snapshot, subscriptions
 from alerts.feedhub import hub
@@ -39,7 +40,9 @@ RIGHT = "alerts.view_alert"
 """What a user needs to hear the feed: every role has it."""
 LARGEST_MESSAGE = 16_384
 CHECK_EVERY = 30.0
-"""Seconds between two looks at the session behind an open socket."""
+"""Seconds between two looks at the session behind an open socket, and at what it may."""
+FOLLOW_EVERY = 300.0
+"""Seconds after which what a user follows is read again although nobody said that it changed: three quarters of such a look."""
 SLOW_FOR = 30.0
 """Seconds a page may stay behind before its socket is closed."""
 READ_AGAIN = 1.0
@@ -125,19 +128,21 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._checker = asyncio.create_task(self._check_forever())
 
     async def _check_forever(self) -> None:
-        """Look again whether this session may still listen, and to what: an open socket outlives a log-out.
+        """Look again whether this session may still listen: an open socket outlives a log-out.
 
-        At once where the user's own channel says that it may have ended, and every CHECK_EVERY in any case.
+        At once where the user's own channel says that it may have ended, and every CHECK_EVERY in any case. What it may hear is told when
+        that changes; what nobody told is found after FOLLOW_EVERY.
         """
         await bus.relay().subscribe(self, {keys.channel_user_account(self.viewer.user_id)})
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY):
                     await self._doubted.wait()
+            doubted = self._doubted.is_set()
             self._doubted.clear()
             try:
-                code = await self._reason_to_close()
-                if code is None:
+                code = await db(self._reason_to_close)()
+                if code is None and (doubted or time.monotonic() - self._read_at >= FOLLOW_EVERY):
                     await self._refresh()
             except DatabaseError as error:
                 log.warning("a session could not be looked at: %s", error)
@@ -146,11 +151,11 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 await self._end(code)
                 return
 
-    async def _reason_to_close(self) -> int | None:
-        user = await self._current_user()
+    def _reason_to_close(self) -> int | None:
+        user = self._current_user()
         if not user.is_authenticated:
             return LOG_IN_AGAIN
-        return None if await db(user.has_perm)(RIGHT) else FORBIDDEN
+        return None if user.has_perm(RIGHT) else FORBIDDEN
 
     async def _end(self, code: int) -> None:
         """Close, and send nothing that is still owed: it is no longer for whoever listens."""
@@ -191,12 +196,13 @@ class FeedConsumer(AsyncWebsocketConsumer):
         await bus.relay().subscribe(self, wanted)
         hub().join(self)
 
-    async def _current_user(self) -> Any:
+    def _current_user(self) -> Any:
         """Who the session, or the token, belongs to now, as the database has it."""
         if (token := self.scope.get("token")) is not None:
-            return await db(tokens.holder)(token)
-        store = import_module(settings.SESSION_ENGINE).SessionStore(self.scope["session"].session_key)
-        return await get_user({"session": store})
+            return tokens.holder(token)
+        request = HttpRequest()
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(self.scope["session"].session_key)
+        return get_user(request)
 
     async def disconnect(self, code: int) -> None:
         for task in (self._flusher, self._checker, self._refresher):

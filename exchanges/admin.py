@@ -1,6 +1,6 @@
 """Exchanges and users' exchanges in the admin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
@@ -29,7 +30,7 @@ from unfold.forms import BaseDialogForm
 from exchanges import control
 from exchanges.forms import CREDENTIALS, ExchangeForm, UserExchangeForm, UserExchangeFormSet, UserExchangeInlineForm
 from exchanges.models import Exchange, ExchangeEvent, UserExchange
-from exchanges.services import exchange_statuses
+from exchanges.services import account_changed, exchange_statuses
 from livermore.pagination import ROWS_A_PAGE, LongPaginator
 
 _URL_FIELDS = ["adapter", "websocket_url", "rest_url", "is_sandbox"]
@@ -165,6 +166,8 @@ class ExchangeAdmin(SimpleHistoryAdmin, ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Exchange, form: ExchangeForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        if "active" in form.changed_data:
+            _tell(User.objects.filter(is_active=True).values_list("pk", flat=True))
         if change and form.has_changed():
             transaction.on_commit(partial(reload_connectors, self, request, [obj.pk]))
 
@@ -267,6 +270,25 @@ class OwnRows(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
         return rows if request.user.is_superuser else rows.filter(user=request.user)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        _tell({obj.user_id})
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        _tell({obj.user_id})
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        user_ids = set(queryset.values_list("user_id", flat=True))
+        super().delete_queryset(request, queryset)
+        _tell(user_ids)
+
+
+def _tell(user_ids: Iterable[int]) -> None:
+    """The open pages of these users, once it is stored."""
+    for user_id in user_ids:
+        transaction.on_commit(partial(account_changed, user_id))
 
 
 @admin.register(UserExchange)

@@ -35,7 +35,7 @@ def exchange_get(exchange_id: str) -> Exchange:
 
 
 def account_changed(user_id: int) -> None:
-    """Tell a user's open pages that what is the user's own has changed. Where Redis is away they find out by themselves, in 30 s."""
+    """Tell a user's open pages that what is the user's own has changed. What nobody told they find by themselves, within five minutes."""
     _tell(user_id, b"{}")
 
 

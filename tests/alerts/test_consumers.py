@@ -321,6 +321,7 @@ async def test_a_socket_does_not_outlive_its_users_account(trader: User, monkeyp
 
 async def test_what_a_user_stops_watching_leaves_the_open_page(trader: User, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    monkeypatch.setattr("alerts.consumers.FOLLOW_EVERY", 0.4)
     async with opened(trader) as page:
         await page.hello()
         await db(UserExchange.objects.create)(user=trader, exchange_id="binance", watch=False)
@@ -444,6 +445,7 @@ async def test_what_changes_for_another_wakes_nobody_else(trader: User, kaia: Us
 
 async def test_a_change_that_nobody_spoke_of_is_found_by_looking(trader: User, btc: Symbol, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("alerts.consumers.CHECK_EVERY", 0.2)
+    monkeypatch.setattr("alerts.consumers.FOLLOW_EVERY", 0.4)
     async with opened(trader) as page:
         await page.hello()
         await db(UserSymbol.objects.create)(user=trader, symbol=btc)

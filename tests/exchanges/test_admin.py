@@ -14,6 +14,7 @@ from symbols.models import Symbol
 from tests import seeds
 from tests.hosting import hosted, say_status
 from tests.people import browser, client_of, person
+from tests.symbols.wanting import woken
 
 LIST = "/admin/exchanges/exchange/"
 CANARY = "canary-7f3a"
@@ -291,6 +292,18 @@ def test_empty_fields_keep_what_is_stored(row):
     assert response.status_code == 302
     assert secrets_of(row) == (f"{CANARY}-key", f"{CANARY}-secret", "")
     assert UserExchange.objects.get(pk=row.pk).watch is False
+
+
+def test_open_pages_are_told_of_what_the_admin_changed(row, redis_url, django_capture_on_commit_callbacks):
+    client, address = browser("superuser"), f"{USERS}{row.pk}"
+    for change in (
+        lambda: client.post(f"{address}/change/", posted(row, watch="")),
+        lambda: client.post(f"{LIST}{row.exchange_id}/change/", form_of(row.exchange_id, active="")),
+        lambda: client.post(USERS, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}),
+    ):
+        with woken(row.user) as said, django_capture_on_commit_callbacks(execute=True):
+            assert change().status_code == 302
+        assert said == [b"{}"]
 
 
 def test_a_typed_credential_replaces_that_one(row):
