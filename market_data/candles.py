@@ -117,8 +117,12 @@ class Book:
             self.forming = candle
         if not candle.closed:
             return []
-        self.held[open_time] = Bar.final(candle)
+        bar = Bar.final(candle)
         self.closings[open_time] = Closing("flag", candle.event_time, received)
+        if not self.held and self.last is not None and open_time == self.last.open_time + STEP:
+            self._advance(bar)
+            return [bar]
+        self.held[open_time] = bar
         return self._drain()
 
     def closing(self, open_time: int) -> Closing | None:
@@ -223,18 +227,6 @@ class Whole:
         self.open_time, self.parts = open_time, parts
         _, self.open, self.high, self.low, self.close, self.volume, self.synthetic = first
 
-    def add(self, part: Bar) -> None:
-        # In place: a new bar for every part in every timeframe took a fifth of a close.
-        _, _, high, low, self.close, volume, synthetic = part
-        self.parts += 1
-        self.volume += volume
-        if high > self.high:
-            self.high = high
-        if low < self.low:
-            self.low = low
-        if not synthetic:
-            self.synthetic = False
-
     @property
     def bar(self) -> Bar:
         return Bar(self.open_time, self.open, self.high, self.low, self.close, self.volume, self.synthetic)
@@ -263,15 +255,30 @@ class Longer:
         ``first_ever``: the market began with it, so nothing before it is missing.
         """
         closed = []
-        open_time = part.open_time
+        open_time, _, high, low, close, volume, synthetic = part
+        wholes = self.whole
         for timeframe, step in self.timeframes.items():
             offset = open_time % step
             if offset == 0 or first_ever:
-                self.whole[timeframe] = Whole(part, open_time - offset, offset // STEP + 1)
-            elif (whole := self.whole.get(timeframe)) is not None:
-                whole.add(part)
-            if offset + STEP == step and (whole := self.whole.pop(timeframe, None)) is not None and whole.parts == step // STEP:
-                closed.append((timeframe, whole.bar))
+                wholes[timeframe] = whole = Whole(part, open_time - offset, offset // STEP + 1)
+            elif timeframe in wholes:
+                # In place, and here: a new bar for every part in every timeframe took a fifth of a close, a call each a twentieth.
+                whole = wholes[timeframe]
+                whole.parts += 1
+                whole.volume += volume
+                whole.close = close
+                if high > whole.high:
+                    whole.high = high
+                if low < whole.low:
+                    whole.low = low
+                if not synthetic:
+                    whole.synthetic = False
+            else:
+                continue
+            if offset + STEP == step:
+                del wholes[timeframe]
+                if whole.parts == step // STEP:
+                    closed.append((timeframe, whole.bar))
         return closed
 
     def state(self) -> dict[str, list[Any]]:
