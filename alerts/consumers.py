@@ -18,8 +18,9 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest
 
 from alerts import snapshot, subscriptions
+from alerts.audience import Audience, Heard
 from alerts.feedhub import hub
-from alerts.outbox import Outbox, Overflow
+from alerts.outbox import Outbox, Overflow, Turn
 from alerts.payloads import MissedMessage, MoveMessage, RefusedMessage, SubscribedMessage
 from alerts.snapshot import Viewer
 from alerts.subscriptions import Address, Allowance, Refused, Subscriptions
@@ -103,6 +104,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self.subscriptions = Subscriptions()
         self._allowance = Allowance(subscriptions.MESSAGES_PER_SECOND)
         self._heard: set[str] = set()
+        self._audience: Audience | None = None
         self._read_at = float("-inf")
         self._refresher: asyncio.Task[None] | None = None
         self._owed = asyncio.Event()
@@ -185,16 +187,35 @@ class FeedConsumer(AsyncWebsocketConsumer):
     async def _listen(self) -> None:
         """Have the relay deliver what is wanted now, and no more; it is confirmed by then, or Redis is away."""
         wanted = self.subscriptions.redis_patterns()
-        if self.greeted:
-            wanted |= _patterns(self.viewer)
+        # A page that asks for nothing more hears what the others hear, and with them.
+        audience = hub().audience(self.viewer) if self.greeted and not wanted else None
+        if self.greeted and audience is None:
+            wanted |= Heard.by(self.viewer).patterns
         # A user's own channels follow from the session, and from nothing a client says.
-        if wanted:
+        if wanted or audience:
             wanted.add(keys.channel_user_alerts(self.viewer.user_id))
         wanted.add(keys.channel_user_account(self.viewer.user_id))
         gone, self._heard = self._heard - wanted, wanted
+        left, self._audience = self._audience, audience
+        if left is not None and left is not audience:
+            left.leave(self)
+        if audience is not None:
+            audience.join(self)
         await bus.relay().unsubscribe(self, gone)
         await bus.relay().subscribe(self, wanted)
+        if audience is not None:
+            await bus.relay().subscribe(audience, audience.heard.patterns)
+        if left is not None and left is not audience:
+            await hub().left(left)
         hub().join(self)
+
+    def take(self, turn: Turn) -> None:
+        """Take what is for every page that hears the same."""
+        try:
+            self.outbox.take(turn)
+        except Overflow:
+            self._give_up()
+        self._owed.set()
 
     def _current_user(self) -> Any:
         """Who the session, or the token, belongs to now, as the database has it."""
@@ -209,6 +230,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
             if task is not None:
                 task.cancel()  # first: none of them may subscribe again
         hub().leave(self)
+        if self._audience is not None:
+            self._audience.leave(self)
+            await hub().left(self._audience)
         await bus.relay().unsubscribe(self)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -447,21 +471,6 @@ class FeedConsumer(AsyncWebsocketConsumer):
         outbox.conflated = 0
         for kind, published_at in outbox.carried.items():
             feed.sent[kind].add((now_ms() - published_at) / 1000)
-
-
-def _patterns(viewer: Viewer) -> set[str]:
-    """What a page hears of its exchanges."""
-    patterns = set()
-    for exchange_id in viewer.exchange_ids:
-        patterns |= {
-            keys.channel_alerts(exchange_id),
-            keys.channel_lifecycle(exchange_id),
-            keys.channel_ticker(exchange_id, "*"),
-            keys.channel_candle_close(exchange_id, "*", "*"),
-        }
-        if viewer.moves_for and viewer.moves_for != exchange_id:
-            patterns.add(keys.channel_moves(exchange_id, "*"))  # as subscriptions have it: no two patterns deliver the same
-    return patterns
 
 
 def _refused(text: str, reason: str) -> bytes:

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from redis.asyncio import Redis
 
 from alerts import snapshot
+from alerts.audience import Audience, Heard
 from alerts.outbox import Outbox
 from alerts.payloads import ExchangeCard
 from alerts.snapshot import Market, Viewer
@@ -44,6 +45,7 @@ class FeedHub:
 
     def __init__(self) -> None:
         self._sockets: set[Socket] = set()
+        self._audiences: dict[Heard, Audience] = {}
         self._redis: Redis = bus.connect()
         self._task: asyncio.Task[None] | None = None
         self._cards: dict[str, ExchangeCard] = {}
@@ -60,6 +62,19 @@ class FeedHub:
         self._sockets.add(socket)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="feed hub")
+
+    def audience(self, viewer: Viewer) -> Audience:
+        """That of the pages which hear what this viewer does. Who joins it has it subscribed."""
+        heard = Heard.by(viewer)
+        if heard not in self._audiences:
+            self._audiences[heard] = Audience(heard, self)
+        return self._audiences[heard]
+
+    async def left(self, audience: Audience) -> None:
+        """A page has left it; without any it hears nothing more."""
+        if not audience.members and self._audiences.get(audience.heard) is audience:
+            del self._audiences[audience.heard]
+            await bus.relay().unsubscribe(audience, audience.heard.patterns)
 
     async def look_at_tiers(self) -> None:
         """For a socket that begins to listen: whose markets are whose. Many that come at once share a look."""

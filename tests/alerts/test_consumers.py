@@ -659,14 +659,48 @@ async def test_the_way_from_publication_to_the_socket_and_back_is_timed(trader: 
     await client.aclose()
 
 
-async def test_a_socket_that_does_not_keep_up_is_counted_once(trader: User, feed: Feed):
+async def burst(client: Any, first: int, count: int) -> None:
+    async with client.pipeline(transaction=False) as pipe:
+        for number in range(first, first + count):
+            pipe.publish(keys.channel_alerts("coinbase"), b'{"type":"alert","id":%d}' % number)
+        await pipe.execute()
+
+
+async def test_a_socket_that_does_not_keep_up_is_counted_once(trader: User, feed: Feed, monkeypatch: pytest.MonkeyPatch):
     client = bus.connect()
     async with opened(trader) as page:
         await page.hello()
-        async with client.pipeline(transaction=False) as pipe:
-            for number in range(3 * MOST_QUEUED):
-                pipe.publish(keys.channel_alerts("coinbase"), b'{"type":"alert","id":%d}' % number)
-            await pipe.execute()
+        monkeypatch.setattr("alerts.outbox.MOST_OUT", 1)
+        for turn in range(3):
+            await burst(client, turn * MOST_QUEUED, MOST_QUEUED)
+            await asyncio.sleep(0.1)
         assert await page.closed() == 4008
         assert feed.too_slow == 1
+    await client.aclose()
+
+
+async def test_a_page_that_keeps_up_takes_any_burst(trader: User):
+    client = bus.connect()
+    async with opened(trader) as page:
+        await page.hello()
+        await burst(client, 1, 3 * MOST_QUEUED)
+        found = [(await page.until(lambda message: message["type"] == "alert"))["id"] for _ in range(3 * MOST_QUEUED)]
+        assert found == list(range(1, 3 * MOST_QUEUED + 1))
+    await client.aclose()
+
+
+async def test_pages_that_hear_the_same_have_it_put_together_once(trader: User, btc: Symbol):
+    """Each keeps the count of its own frames; what is only one's own goes to that one; who asks for more hears it once all the same."""
+    client, other = bus.connect(), await db(person)("other", group="trader")
+    async with opened(trader) as page, opened(other) as another, opened(trader) as asking:
+        for one in (page, another, asking):
+            await one.hello()
+        await asking.socket.send_json_to({"type": "subscribe", "id": 1, "exchange": "coinbase", "symbols": ["ETH-USD"]})
+        await asking.until(lambda message: message["type"] == "subscribed")
+        await client.publish(keys.channel_user_alerts(trader.pk), b'{"type":"alert","id":7}')
+        await burst(client, 1, 2)
+        for one, wanted in ((page, [7, 1, 2]), (another, [1, 2]), (asking, [7, 1, 2])):
+            found = [(await one.until(lambda message: message["type"] == "alert"))["id"] for _ in wanted]
+            assert sorted(found) == sorted(wanted)
+            assert one.frames == list(range(1, len(one.frames) + 1))
     await client.aclose()

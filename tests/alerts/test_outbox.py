@@ -1,6 +1,6 @@
 import pytest
 
-from alerts.outbox import MOST_OUT, MOST_QUEUED, Outbox, Overflow
+from alerts.outbox import MOST_BYTES_OUT, MOST_OUT, MOST_QUEUED, Outbox, Overflow, Turn
 
 
 def open_outbox() -> Outbox:
@@ -100,3 +100,86 @@ def test_what_a_newer_message_replaced_is_counted():
         outbox.put_latest("BTC", price)
     outbox.put_latest("ETH", b"9")
     assert outbox.conflated == 2
+
+
+def turn_of(*queue: bytes, **latest: bytes) -> Turn:
+    turn = Turn()
+    turn.queue += queue
+    for name, message in latest.items():
+        turn.put_latest(name, message)
+    return turn
+
+
+def test_a_turn_of_many_goes_out_as_it_is_and_joins_what_else_is_owed():
+    outbox, other = open_outbox(), open_outbox()
+    turn = turn_of(b"1", b"2", BTC=b"3")
+    outbox.take(turn)
+    other.put(b"0")
+    other.put_latest("ETH", b"8")
+    other.put_latest("BTC", b"9")
+    other.take(turn)
+    assert (outbox.depth, other.depth) == (3, 5)
+    assert outbox.frame() == b'{"n":1,"m":[1,2,3]}'
+    assert other.frame() == b'{"n":1,"m":[0,1,2,8,3]}'
+    assert (outbox.conflated, other.conflated) == (0, 1)
+
+
+@pytest.mark.parametrize("more", ["put", "put_first", "put_latest", "take"])
+def test_what_joins_a_turn_reaches_nobody_else(more: str):
+    outbox, other, turn = open_outbox(), open_outbox(), turn_of(b"1", BTC=b"2")
+    for one in (outbox, other):
+        one.take(turn)
+    match more:
+        case "put":
+            outbox.put(b"3")
+        case "put_first":
+            outbox.put_first(b"3")
+        case "put_latest":
+            outbox.put_latest("BTC", b"3")
+        case "take":
+            outbox.take(turn_of(BTC=b"3"))
+    assert (
+        outbox.frame()
+        == {
+            "put": b'{"n":1,"m":[1,3,2]}',
+            "put_first": b'{"n":1,"m":[3,1,2]}',
+            "put_latest": b'{"n":1,"m":[1,3]}',
+            "take": b'{"n":1,"m":[1,3]}',
+        }[more]
+    )
+    assert other.frame() == b'{"n":1,"m":[1,2]}'
+
+
+def test_a_turn_of_any_length_is_taken_by_who_keeps_up_and_by_nobody_else():
+    outbox = open_outbox()
+    outbox.take(turn_of(*[b"1"] * 1000))
+    frame = outbox.frame()
+    assert frame is not None
+    assert frame.count(b"1") == 1001
+    outbox.take(turn_of(*[b"1"] * 1000))
+    with pytest.raises(Overflow):
+        outbox.take(turn_of(b"1"))
+
+
+def test_bytes_nobody_acknowledges_stop_at_a_bound_too():
+    outbox, message = open_outbox(), b"1" * 100_000
+    sent = 0
+    while True:
+        outbox.put_latest("price", message)
+        if outbox.frame() is None:
+            break
+        sent += 1
+    assert sent == MOST_BYTES_OUT // len(message) + 1
+    outbox.acknowledge(1)
+    outbox.acknowledge(2)
+    assert outbox.frame() is not None
+
+
+def test_the_oldest_of_a_turn_counts():
+    outbox, turn = open_outbox(), turn_of(b"1")
+    turn.oldest["alert"] = 7
+    outbox.take(turn)
+    outbox.put(b"2")
+    outbox.note("alert", 9)
+    outbox.frame()
+    assert outbox.carried == {"alert": 7}

@@ -65,6 +65,21 @@ test("a page says what it has, on its first socket and on each that follows", ()
   assert.deepEqual(last().said, [{ type: "hello", v: 1, resume: { coinbase: { epoch: "e1", id: 21 } } }]);
 });
 
+test("frames are acknowledged every two seconds, and at once when many or much came", () => {
+  const { last } = started();
+  last().open();
+  const acknowledged = () => last().said.filter(({ type }) => type === "ack").map(({ n }) => n); // prettier-ignore
+  last().hear(1, SNAPSHOT);
+  last().hear(2);
+  assert.deepEqual(acknowledged(), [1]);
+  mock.timers.tick(2_000);
+  assert.deepEqual(acknowledged(), [1, 2]);
+  last().hear(3, { type: "symbols", text: "x".repeat(200_000) });
+  assert.deepEqual(acknowledged(), [1, 2, 3]);
+  for (let n = 4; n <= 67; n += 1) last().hear(n);
+  assert.deepEqual(acknowledged(), [1, 2, 3, 67]);
+});
+
 test("a page that lacks something says what it has again, at most every 5 s", () => {
   const { feed, last } = started();
   last().open();

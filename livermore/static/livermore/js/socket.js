@@ -2,7 +2,9 @@
 
 export const SILENCE = 15_000; // the server speaks every 5 s
 const ACKNOWLEDGE_EVERY = 2_000;
-const MANY_FRAMES = 64; // the server holds back once 256 are out: say so before
+// The server holds back once 256 frames or 768 kB are out: say so before.
+const MANY_FRAMES = 64;
+const MUCH = 192 * 1024;
 const HELLO_EVERY = 5_000;
 const SETTLED = 10_000; // a link that lasted this long starts the next back-off from the beginning
 const FINAL = { 4401: "logged-out", 4403: "forbidden" };
@@ -44,6 +46,7 @@ export class Feed {
     this.liveAt = 0;
     this.frame = 0;
     this.acknowledged = 0;
+    this.unacknowledged = 0;
     this.acknowledgedAt = 0;
     this.helloAt = 0;
     this.helloDue = false;
@@ -82,7 +85,7 @@ export class Feed {
 
   connect() {
     clearTimeout(this.retryTimer);
-    this.frame = this.acknowledged = this.helloAt = 0;
+    this.frame = this.acknowledged = this.unacknowledged = this.helloAt = 0;
     this.openedAt = Date.now();
     this.tell({ ...this.link, retryAt: null });
     const socket = new WebSocket(this.url);
@@ -112,6 +115,7 @@ export class Feed {
     }
     this.heardAt = Date.now();
     this.frame = frame.n;
+    this.unacknowledged += data.length;
     this.onMessages(frame.m);
     if (!this.live && frame.m.some((message) => message.type === "snapshot")) {
       this.liveAt = this.heardAt;
@@ -123,10 +127,11 @@ export class Feed {
 
   acknowledge() {
     const now = Date.now();
-    const many = this.frame - this.acknowledged >= MANY_FRAMES;
+    const many = this.frame - this.acknowledged >= MANY_FRAMES || this.unacknowledged >= MUCH;
     if (this.frame <= this.acknowledged || (now - this.acknowledgedAt < ACKNOWLEDGE_EVERY && !many)) return;
     if (this.socket?.readyState !== WebSocket.OPEN) return;
     this.acknowledged = this.frame;
+    this.unacknowledged = 0;
     this.acknowledgedAt = now;
     this.socket.send(JSON.stringify({ type: "ack", n: this.frame }));
   }
