@@ -120,8 +120,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
         if not user.is_authenticated:
             await self.close(LOG_IN_AGAIN)  # after accept, so that the page can tell "log in" from "server down"
             return
-        if not await db(user.has_perm)(RIGHT):
-            await self.close(FORBIDDEN)
+        # Not of the user at hand: what it may is kept with it, as long as the socket is open.
+        if (code := await db(self._reason_to_close)()) is not None:
+            await self.close(code)
             return
         logs.about(user=user.pk)
         self.viewer = Viewer(user.pk, ())
