@@ -17,6 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 HOME = Path(__file__).resolve().parents[1]
+RUNTIME = HOME / ".venv" / "bin" / "python"
+"""What people run: without the tools of tests, which some libraries import where they find them. `make run` makes it."""
 DAPHNE = ("-m", "daphne", "-b", "127.0.0.1")
 UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--no-server-header", "--log-level", "warning")
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
@@ -75,7 +77,9 @@ class ChildFailed(Exception):
 
 
 @asynccontextmanager
-async def child(*words: str, talks: bool = False, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def child(
+    *words: str, talks: bool = False, python: str = sys.executable, **changes: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A Python program in the project's directory, ended with the block, or with us. ``changes`` to its environment.
 
     What it prints goes to a log, unless it ``talks`` to us: then somebody has to read it, or it stops when the pipe is full.
@@ -85,7 +89,7 @@ async def child(*words: str, talks: bool = False, **changes: str) -> AsyncIterat
     try:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
+                python,
                 *("-m", "livermore.child", str(lifeline), *words),
                 cwd=HOME,
                 env=environment(**changes),

@@ -16,7 +16,8 @@ from exchanges.pacing import Backoff, WeightLimiter, seconds_to_wait
 from exchanges.reasons import why
 from exchanges.recorder import Recorder
 from exchanges.recording import kept
-from livermore.outbound import Forbidden, Reach, transport
+from livermore.outbound import Forbidden, Reach
+from livermore.transport import transport
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ A name can resolve to another address an hour later, a redirect can lead inwards
 resolved here, each address is checked, and the socket is opened to the very address that was checked.
 
 - ``dial`` opens a checked TCP connection, for a library that takes a socket (websockets).
-- ``transport`` is an httpx transport that dials each of its connections.
+- ``transport`` of ``livermore.transport`` is for httpx, and dials each of its connections.
 - ``guarded`` is for blocking libraries that open sockets of their own (apprise, requests, smtplib): what the calling thread does within it
   connects to nothing but what is allowed, redirects and look-ups included:
 
@@ -30,9 +30,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
-
-import httpcore
-import httpx
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -131,7 +128,7 @@ async def dial(host: str, port: int, reach: Reach) -> socket.socket:
     """
     loop = asyncio.get_running_loop()
     error: OSError | None = None
-    for family, address in await _allowed(loop, host, port, reach):
+    for family, address in await allowed_addresses(loop, host, port, reach):
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
@@ -149,7 +146,7 @@ async def dial(host: str, port: int, reach: Reach) -> socket.socket:
     raise error
 
 
-async def _allowed(loop: asyncio.AbstractEventLoop, host: str, port: int, reach: Reach) -> list[tuple[int, Any]]:
+async def allowed_addresses(loop: asyncio.AbstractEventLoop, host: str, port: int, reach: Reach) -> list[tuple[int, Any]]:
     """(family, socket address) of each allowed address of a host. Raises Forbidden where there is none."""
     reach.check_host(host)
     try:
@@ -166,54 +163,6 @@ async def _allowed(loop: asyncio.AbstractEventLoop, host: str, port: int, reach:
     if not allowed:
         raise Forbidden(why)
     return allowed
-
-
-class _Dialling(httpcore.AsyncNetworkBackend):
-    """Opens the connections of an HTTP client by ``dial``; TLS above it checks the name of the host, as always."""
-
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  (httpcore's interface)
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await _allowed(loop, host, port, self._reach)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout("no answer in time") from error
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        failure: Exception | None = None
-        for _, address in addresses:
-            try:
-                return await httpcore.AnyIOBackend().connect_tcp(str(address[0]), port, timeout, local_address, socket_options)
-            except httpcore.ConnectError as error:
-                failure = error
-        assert failure is not None
-        raise failure
-
-    async def connect_unix_socket(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        raise httpcore.ConnectError("unix sockets are not for this client")
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-_CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-
-
-def transport(reach: Reach, limits: httpx.Limits = _CONNECTIONS) -> httpx.AsyncBaseTransport:
-    """For ``httpx.AsyncClient(transport=…)``; give the client ``trust_env=False`` too, or a proxy of the environment would dial for it."""
-    made = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
-    made._pool._network_backend = _Dialling(reach)  # httpx has no argument for it; tests/security/test_outbound.py sees that it is used
-    return made
 
 
 class _Guard(threading.local):

@@ -19,6 +19,7 @@ from exchanges.models import Exchange
 from exchanges.rest import RestClient, RestError
 from livermore import outbound
 from livermore.outbound import LOOPBACK, PUBLIC, Forbidden, Reach
+from livermore.transport import transport
 
 LIMITS = Limits(messages_per_second=5, connects_per_5min=300, streams_per_connection=10, rest_weight_per_minute=60_000, rest_burst=60_000)
 
@@ -237,7 +238,7 @@ async def test_a_name_is_judged_by_what_it_resolves_to_when_the_socket_opens(can
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     with pytest.raises(Forbidden, match=r"stream\.binance\.com is forbidden: 127\.0\.0\.1 is not an address of the internet"):
         await outbound.dial("stream.binance.com", canary.port, PUBLIC)
-    async with httpx.AsyncClient(transport=outbound.transport(PUBLIC)) as client:
+    async with httpx.AsyncClient(transport=transport(PUBLIC)) as client:
         with pytest.raises(httpx.ConnectError, match="forbidden"):
             await client.get("https://api.binance.com/")
     assert canary.connects == 0
