@@ -14,7 +14,8 @@ Facts this module obeys (docs.cdp.coinbase.com/advanced-trade, and recordings of
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from math import inf, nan
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -129,6 +130,8 @@ class _LooseFrame(Struct, gc=False):
 _decode = msgspec.json.Decoder(_Frame, strict=False).decode
 _decode_loose = msgspec.json.Decoder(_LooseFrame, strict=False).decode
 _encode = msgspec.json.encode
+_EARLIEST, _LATEST = wire.EARLIEST, wire.LATEST
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def connect_url(websocket_url: str) -> str:
@@ -169,7 +172,13 @@ def parse(frame: str | bytes) -> list[Event]:
             return [wire.rejected(error, frame)]
     if not message.channel:
         return [_error(message)]
-    time = 0 if message.timestamp is None else wire.told(wire.milliseconds(message.timestamp))
+    time = 0
+    if message.timestamp is not None:
+        # wire.milliseconds and wire.told, without their calls and without dividing timedeltas: 8 % of a frame.
+        since = message.timestamp - _EPOCH
+        time = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+        if not _EARLIEST <= time < _LATEST:
+            time = 0
     events: list[Event] = [] if message.sequence_num is None else [Sequence(message.sequence_num)]
     match message.channel:
         case "candles":
@@ -220,32 +229,36 @@ def _read_candles(message: _Frame, time: int, events: list[Event]) -> None:
     for event in message.events:
         snapshot = event.type == "snapshot"
         for row in event.candles:
-            candle = Candle(
-                row.product_id, "5m", row.start * 1000, row.open, row.high, row.low, row.close, row.volume, False, time, snapshot
-            )
-            fault = wire.candle_fault(candle, 300_000)
-            events.append(wire.rejected(ValueError(fault), str(row)) if fault else candle)
+            start, first, high, low, last, volume = row.start, row.open, row.high, row.low, row.close, row.volume
+            candle = Candle(row.product_id, "5m", start * 1000, first, high, low, last, volume, False, time, snapshot)
+            # wire.candle_fault(candle, 300_000), without a call: 10 % of a frame.
+            if (
+                0.0 < low <= first <= high < inf
+                and low <= last <= high
+                and 0.0 <= volume < inf
+                and start % 300 == 0
+                and _EARLIEST <= start * 1000 < _LATEST
+            ):
+                events.append(candle)
+            else:
+                events.append(wire.rejected(ValueError(wire.candle_fault(candle, 300_000)), str(row)))
 
 
 def _read_tickers(message: _Frame, time: int, events: list[Event]) -> None:
-    finite = wire.finite
     for event in message.events:
         for row in event.tickers:
-            if not wire.positive(row.price):
+            price, volume, change, bid, ask = row.price, row.volume_24_h, row.price_percent_chg_24_h, row.best_bid, row.best_ask
+            if not 0.0 < price < inf:
                 events.append(wire.rejected(ValueError("price is not positive"), str(row)))
                 continue
-            events.append(
-                Ticker(
-                    row.product_id,
-                    row.price,
-                    time,
-                    finite(row.volume_24_h),
-                    None,  # the feed has the base volume only; the quote volume comes from REST
-                    finite(row.price_percent_chg_24_h),
-                    finite(row.best_bid),
-                    finite(row.best_ask),
-                )
-            )
+            try:
+                known = volume + change + bid + ask  # type: ignore[operator]
+            except TypeError:
+                known = nan
+            if known - known != 0.0:  # some are not there, or no numbers; to look at each by a call took 12 % of a frame
+                volume, change, bid, ask = map(wire.finite, (volume, change, bid, ask))
+            # The feed has the base volume only; the quote volume comes from REST.
+            events.append(Ticker(row.product_id, price, time, volume, None, change, bid, ask))
 
 
 class _Time(Struct):
