@@ -83,19 +83,29 @@ class _Kline(Struct, gc=False):
     x: bool
 
 
-class _Data(Struct, gc=False):
-    """A kline or a 24 h ticker; their letters do not collide but for ``c``, which only the ticker has at this level."""
+class _Event(Struct, gc=False):
+    """A kline or a 24 h ticker, in the order of the wire; their letters do not collide but for ``c``, which only the ticker has here."""
 
     e: str = ""
     E: int = 0
     s: str = ""
     k: _Kline | None = None
-    c: float = 0.0
-    v: float | None = None
-    q: float | None = None
     P: float | None = None
+    c: float = 0.0
     b: float | None = None
     a: float | None = None
+    v: float | None = None
+    q: float | None = None
+
+
+class _Frame(Struct, gc=False):
+    """The wrapping alone: with the fields of what comes unwrapped, and of answers, a frame took 5 % longer.
+
+    Nothing reads ``stream``; it is here so that a frame whose wrapping is spoilt is not believed.
+    """
+
+    stream: str = ""
+    data: _Event | None = None
 
 
 class _Error(Struct, gc=False):
@@ -103,9 +113,7 @@ class _Error(Struct, gc=False):
     msg: str = ""
 
 
-class _Frame(_Data, gc=False):
-    stream: str = ""
-    data: _Data | None = None
+class _Answer(Struct, gc=False):
     id: int | None = None
     error: _Error | None = None
     code: int | None = None
@@ -120,6 +128,8 @@ class _Shape(Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Frame, strict=False).decode
+_decode_unwrapped = msgspec.json.Decoder(_Event, strict=False).decode
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
 _decode_shape = msgspec.json.Decoder(_Shape, strict=False).decode
 _encode = msgspec.json.encode
 _EARLIEST, _LATEST = wire.EARLIEST, wire.LATEST
@@ -153,18 +163,34 @@ def _messages(method: str, streams: Iterable[Stream], request: int) -> list[tupl
 
 def parse(frame: str | bytes) -> list[Event]:
     try:
-        message = _decode(frame)
+        event = _decode(frame).data or _decode_unwrapped(frame)
     except wire.UNREADABLE as error:
         return [Alive()] if _is_foreign(frame) else [wire.rejected(error, frame)]
-    data = message.data or message
-    if data.k is not None:
-        return [_candle(data, data.k, frame)]
-    if data.e == "24hrTicker":
-        return [_ticker(data, frame)]
-    if data.e:
-        time = wire.told(data.E)
-        return [GoingAway("serverShutdown", time)] if data.e == "serverShutdown" else [Alive(time)]
-    return [_answer(message, frame)]
+    k, time = event.k, event.E
+    if k is not None:
+        # What is sound in every respect, without a call: 8 % of a frame. _candle says what there is to say about all else.
+        # More than three names on the left make a tuple: 3 % of a frame.
+        step = _STEPS.get(k.i)
+        at, low, high = k.t, k.l, k.h
+        if (
+            step is not None
+            and 0.0 < low <= k.o <= high < inf
+            and low <= k.c <= high
+            and 0.0 <= k.v < inf
+            and _EARLIEST <= at <= time < _LATEST
+            and not at % step
+        ):
+            return [Candle(event.s, k.i, at, k.o, high, low, k.c, k.v, k.x, time)]
+        return [_candle(event, k, frame)]
+    match event.e:
+        case "24hrTicker":
+            return [_ticker(event, frame)]
+        case "serverShutdown":
+            return [GoingAway("serverShutdown", wire.told(time))]
+        case "":
+            return [_answer(frame)]
+        case _:
+            return [Alive(wire.told(time))]
 
 
 def _is_foreign(frame: str | bytes) -> bool:
@@ -176,28 +202,19 @@ def _is_foreign(frame: str | bytes) -> bool:
     return (shape.data or shape).e not in {"", "kline", "24hrTicker", "serverShutdown"}
 
 
-def _candle(data: _Data, k: _Kline, frame: str | bytes) -> Event:
-    time, timeframe, open_time, low, high = data.E, k.i, k.t, k.l, k.h
-    step = _STEPS.get(timeframe)
+def _candle(event: _Event, k: _Kline, frame: str | bytes) -> Event:
+    time, step = wire.told(event.E), _STEPS.get(k.i)
     if step is None:
-        return Alive(wire.told(time))
-    if not _EARLIEST <= time < _LATEST:  # wire.told(time), without a call: 4 % of a frame
-        time = 0
-    candle = Candle(data.s, timeframe, open_time, k.o, high, low, k.c, k.v, k.x, time)
-    # wire.candle_fault(candle, step), without a call: 10 % of a frame.
-    if (
-        0.0 < low <= k.o <= high < inf
-        and low <= k.c <= high
-        and 0.0 <= k.v < inf
-        and open_time % step == 0
-        and _EARLIEST <= open_time < _LATEST
-    ):
-        return candle
-    return wire.rejected(ValueError(wire.candle_fault(candle, step)), frame)
+        return Alive(time)
+    candle = Candle(event.s, k.i, k.t, k.o, k.h, k.l, k.c, k.v, k.x, time)
+    fault = wire.candle_fault(candle, step)
+    return wire.rejected(ValueError(fault), frame) if fault else candle
 
 
-def _ticker(data: _Data, frame: str | bytes) -> Event:
-    price, time, volume, quote_volume, change, bid, ask = data.c, data.E, data.v, data.q, data.P, data.b, data.a
+def _ticker(event: _Event, frame: str | bytes) -> Event:
+    price, time = event.c, event.E
+    volume, quote_volume = event.v, event.q
+    change, bid, ask = event.P, event.b, event.a
     if not 0.0 < price < inf:
         return wire.rejected(ValueError("price is not positive"), frame)
     try:
@@ -206,16 +223,20 @@ def _ticker(data: _Data, frame: str | bytes) -> Event:
         known = nan
     if known - known != 0.0:  # some are not there, or no numbers; to look at each by a call took 15 % of a frame
         volume, quote_volume, change, bid, ask = map(wire.finite, (volume, quote_volume, change, bid, ask))
-    return Ticker(data.s, price, time if _EARLIEST <= time < _LATEST else 0, volume, quote_volume, change, bid, ask)
+    return Ticker(event.s, price, time if _EARLIEST <= time < _LATEST else 0, volume, quote_volume, change, bid, ask)
 
 
-def _answer(message: _Frame, frame: str | bytes) -> Event:
-    if message.error is not None:
-        return Refused(message.error.msg[:300], str(message.error.code), request=message.id)
-    if message.code is not None:
-        return Refused(message.msg[:300], str(message.code), request=message.id)
-    if message.id is not None:
-        return Subscribed(request=message.id)
+def _answer(frame: str | bytes) -> Event:
+    try:
+        answer = _decode_answer(frame)
+    except wire.UNREADABLE as error:
+        return wire.rejected(error, frame)
+    if answer.error is not None:
+        return Refused(answer.error.msg[:300], str(answer.error.code), request=answer.id)
+    if answer.code is not None:
+        return Refused(answer.msg[:300], str(answer.code), request=answer.id)
+    if answer.id is not None:
+        return Subscribed(request=answer.id)
     return wire.rejected(ValueError("neither an event nor an answer"), frame)
 
 

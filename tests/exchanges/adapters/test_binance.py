@@ -52,6 +52,22 @@ def test_a_ticker_has_both_volumes():
     assert binance.parse(wrapped(data)) == [Ticker("BTCUSDT", 65000.1, OPEN, 20.0, 1_300_000.0, -1.5, 65000.0, 65000.2)]
 
 
+@pytest.mark.parametrize("figure", ["nan", "inf", "-inf", None])
+@pytest.mark.parametrize("name", ["v", "q", "P", "b", "a"])
+def test_a_figure_of_a_ticker_that_is_no_number_is_absent_and_the_rest_stays(name: str, figure: str | None):
+    figures = {"v": "1e308", "q": "1e308", "P": "-1.5", "b": "10.9", "a": "11.1"}
+    told = {name: float(text) for name, text in figures.items()} | {name: None}
+    data = {"e": "24hrTicker", "E": OPEN, "s": "BTCUSDT", "c": "11", **figures, name: figure}
+    assert binance.parse(wrapped(data)) == [Ticker("BTCUSDT", 11.0, OPEN, told["v"], told["q"], told["P"], told["b"], told["a"])]
+
+
+def test_a_kline_told_at_no_time_of_this_age_or_before_it_opened_is_still_one():
+    for told, expected in ((OPEN - 40, OPEN - 40), (5, 0), (9_007_199_254_740_993, 0)):
+        (event,) = binance.parse(wrapped({**kline(), "E": told}))
+        assert isinstance(event, Candle)
+        assert event.event_time == expected
+
+
 def test_an_ack_names_only_our_request():
     assert binance.parse('{"result":null,"id":7}') == [Subscribed(request=7)]
 
