@@ -72,9 +72,9 @@ _TOKEN_SECONDS = 120
 
 class _CandleRow(Struct, gc=False):
     start: int
-    open: float
     high: float
     low: float
+    open: float
     close: float
     volume: float
     product_id: str = ""
@@ -229,15 +229,17 @@ def _read_candles(message: _Frame, time: int, events: list[Event]) -> None:
     for event in message.events:
         snapshot = event.type == "snapshot"
         for row in event.candles:
-            start, first, high, low, last, volume = row.start, row.open, row.high, row.low, row.close, row.volume
-            candle = Candle(row.product_id, "5m", start * 1000, first, high, low, last, volume, False, time, snapshot)
+            # More than three names on the left make a tuple: 3 % of a frame.
+            at, low, high = row.start * 1000, row.low, row.high
+            first, last, volume = row.open, row.close, row.volume
+            candle = Candle(row.product_id, "5m", at, first, high, low, last, volume, False, time, snapshot)
             # wire.candle_fault(candle, 300_000), without a call: 10 % of a frame.
             if (
                 0.0 < low <= first <= high < inf
                 and low <= last <= high
                 and 0.0 <= volume < inf
-                and start % 300 == 0
-                and _EARLIEST <= start * 1000 < _LATEST
+                and at % 300_000 == 0
+                and _EARLIEST <= at < _LATEST
             ):
                 events.append(candle)
             else:
@@ -247,7 +249,8 @@ def _read_candles(message: _Frame, time: int, events: list[Event]) -> None:
 def _read_tickers(message: _Frame, time: int, events: list[Event]) -> None:
     for event in message.events:
         for row in event.tickers:
-            price, volume, change, bid, ask = row.price, row.volume_24_h, row.price_percent_chg_24_h, row.best_bid, row.best_ask
+            price, bid, ask = row.price, row.best_bid, row.best_ask
+            volume, change = row.volume_24_h, row.price_percent_chg_24_h
             if not 0.0 < price < inf:
                 events.append(wire.rejected(ValueError("price is not positive"), str(row)))
                 continue

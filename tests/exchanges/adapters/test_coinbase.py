@@ -55,6 +55,36 @@ def test_a_heartbeat_carries_the_exchanges_clock():
     assert coinbase.parse(frame("heartbeats", beat)) == [Sequence(3), Alive(AT_MS)]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-08-09T21:05:48.000999Z", 1_786_309_548_000),
+        ("2026-08-09T21:05:48.999999Z", 1_786_309_548_999),
+        ("2026-08-09T23:05:48.123+02:00", 1_786_309_548_123),
+        ("2009-01-01T00:00:00Z", wire.EARLIEST),
+        ("2008-12-31T23:59:59.999999Z", 0),
+        ("2099-12-31T23:59:59.999999Z", wire.LATEST - 1),
+        ("2100-01-01T00:00:00Z", 0),
+        ("1969-12-31T23:59:59.5Z", 0),
+        ("0001-01-01T00:00:00Z", 0),
+    ],
+)
+def test_the_exchanges_clock_is_read_in_whole_milliseconds_of_this_age(text: str, expected: int):
+    assert coinbase.parse(frame("heartbeats", {}, timestamp=text)) == [Sequence(3), Alive(expected)]
+
+
+@pytest.mark.parametrize("figure", ["nan", "inf", "-inf", "1e400", "", "none"])
+@pytest.mark.parametrize("name", ["volume_24_h", "price_percent_chg_24_h", "best_bid", "best_ask"])
+def test_a_figure_of_a_ticker_that_is_no_number_is_absent_and_the_rest_stays(name: str, figure: str):
+    figures = {"volume_24_h": "1e308", "price_percent_chg_24_h": "-0.5", "best_bid": "1e308", "best_ask": "11.1"}
+    ticker = {"product_id": "BTC-USD", "price": "11", **figures, name: figure}
+    (_, event) = coinbase.parse(frame("ticker", {"tickers": [ticker]}))
+    told = {name: float(text) for name, text in figures.items()} | {name: None}
+    assert event == Ticker(
+        "BTC-USD", 11.0, AT_MS, told["volume_24_h"], None, told["price_percent_chg_24_h"], told["best_bid"], told["best_ask"]
+    )
+
+
 def test_an_error_frame_has_no_channel():
     (event,) = coinbase.parse('{"type":"error","message":"authentication failure"}')
     assert event == Refused("authentication failure (Coinbase says so to an unknown channel too)", "error")
