@@ -33,6 +33,8 @@ NOTED = "binance, its frames noted"
 START = 1_772_402_415_000
 STEP = TIMEFRAMES["5m"]
 PATIENCE, LOOK = 60.0, 0.05
+_STANDS = 5.0
+"""Seconds after which a market that stood still runs on while somebody waits."""
 REST = 0.2
 """Seconds before a close, for what the last one left behind."""
 RULE = {
@@ -137,15 +139,26 @@ async def advance(clock: ManualClock, exchange_id: str) -> None:
 async def settled(clock: ManualClock, exchange_id: str) -> None:
     """Wait until all that has closed is evaluated, and its alerts are out."""
     closed = clock.now() // STEP * STEP - STEP
-    async with asyncio.timeout(PATIENCE):
-        while not await db(_is_out)(exchange_id, closed):  # noqa: ASYNC110  (another process brings it about)
-            await asyncio.sleep(LOOK)
+    lacking = "?"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            began = time.monotonic()
+            while lacking := await db(_lacking)(exchange_id, closed):
+                await asyncio.sleep(LOOK)
+                if time.monotonic() - began > _STANDS:
+                    clock.advance(int(LOOK * 1000))  # a symbol that has just joined takes a candle in 10 s after its end
+    except TimeoutError:
+        raise TimeoutError(f"after {PATIENCE:.0f} s {lacking}") from None
 
 
-def _is_out(exchange_id: str, closed: int) -> bool:
-    here = Symbol.objects.filter(exchange_id=exchange_id, tier__isnull=False).count()
-    done = Checkpoint.objects.filter(exchange_id=exchange_id, timeframe="5m", open_time__gte=closed).count()
-    return done >= here and not Alert.objects.filter(exchange_id=exchange_id, published_at=None).exists()
+def _lacking(exchange_id: str, closed: int) -> str:
+    """What is still to come; "" when nothing is."""
+    here = Symbol.objects.filter(exchange_id=exchange_id, tier__isnull=False).values_list("symbol", flat=True)
+    done = Checkpoint.objects.filter(exchange_id=exchange_id, timeframe="5m", open_time__gte=closed).values_list("symbol", flat=True)
+    if late := sorted(set(here) - set(done)):
+        return f"{len(late)} of {len(here)} symbols had not closed, {late[0]} among them"
+    unheard = Alert.objects.filter(exchange_id=exchange_id, published_at=None).count()
+    return f"{unheard} alerts were not published" if unheard else ""
 
 
 async def publish(redis: Redis, messages: Iterable[bytes]) -> float:
