@@ -14,7 +14,7 @@ Facts this module obeys (docs.cdp.coinbase.com/advanced-trade, and recordings of
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from math import inf, nan
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -131,7 +131,6 @@ _decode = msgspec.json.Decoder(_Frame, strict=False).decode
 _decode_loose = msgspec.json.Decoder(_LooseFrame, strict=False).decode
 _encode = msgspec.json.encode
 _EARLIEST, _LATEST = wire.EARLIEST, wire.LATEST
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def connect_url(websocket_url: str) -> str:
@@ -174,8 +173,8 @@ def parse(frame: str | bytes) -> list[Event]:
         return [_error(message)]
     time = 0
     if message.timestamp is not None:
-        # wire.milliseconds and wire.told, without their calls and without dividing timedeltas: 8 % of a frame.
-        since = message.timestamp - _EPOCH
+        # wire.told_at, without its calls.
+        since = message.timestamp - wire.EPOCH
         time = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
         if not _EARLIEST <= time < _LATEST:
             time = 0

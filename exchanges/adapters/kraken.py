@@ -18,11 +18,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from exchanges.adapters import wire
 from exchanges.events import (
@@ -72,6 +73,10 @@ _OLDEST = {f"X{code}" for code in ("ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XD
 _BONDED = re.compile(r"(?<=[A-Z]{3})\d\d$")
 
 
+_Moment = Annotated[datetime, Meta(tz=True)]
+"""``wire.EPOCH`` where a message has none, which ``wire.told_at`` takes for no time of this age."""
+
+
 class _Row(Struct, gc=False):
     """A row of ``ohlc`` or of ``ticker``."""
 
@@ -82,9 +87,9 @@ class _Row(Struct, gc=False):
     close: float = 0.0
     volume: float = 0.0
     vwap: float | None = None
-    interval_begin: str = ""
+    interval_begin: _Moment = wire.EPOCH
     interval: int = 0
-    timestamp: str = ""
+    timestamp: _Moment = wire.EPOCH
     last: float = 0.0
     bid: float | None = None
     ask: float | None = None
@@ -99,13 +104,13 @@ class _Result(Struct, gc=False):
 class _Frame(Struct, gc=False):
     channel: str = ""
     type: str = ""
-    timestamp: str = ""
+    timestamp: _Moment = wire.EPOCH
     data: msgspec.Raw = msgspec.Raw(b"[]")
     method: str = ""
     success: bool | None = None
     error: str = ""
     symbol: str = ""
-    time_out: str = ""
+    time_out: _Moment = wire.EPOCH
     result: _Result | None = None
 
 
@@ -147,7 +152,7 @@ def parse(frame: str | bytes) -> list[Event]:
         message = _decode(frame)
         match message.channel:
             case "ohlc":
-                time = wire.told(wire.rfc3339(message.timestamp)) if message.timestamp else 0
+                time = wire.told_at(message.timestamp)
                 return [_candle(row, time, message.type == "snapshot") for row in _decode_rows(message.data)] or [Alive(time)]
             case "ticker":
                 return [_ticker(row) for row in _decode_rows(message.data)] or [Alive()]
@@ -163,7 +168,7 @@ def _candle(row: _Row, time: int, snapshot: bool) -> Event:
     timeframe = _MINUTES.get(row.interval)
     if timeframe is None:
         return wire.rejected(ValueError(f"an interval of {row.interval} minutes was never asked for"), str(row))
-    opened = wire.rfc3339(row.interval_begin)
+    opened = wire.milliseconds(row.interval_begin)
     candle = Candle(row.symbol, timeframe, opened, row.open, row.high, row.low, row.close, row.volume, False, time, snapshot)
     fault = wire.candle_fault(candle, _STEPS[timeframe])
     return wire.rejected(ValueError(fault), str(row)) if fault else candle
@@ -172,14 +177,14 @@ def _candle(row: _Row, time: int, snapshot: bool) -> Event:
 def _ticker(row: _Row) -> Event:
     if not wire.positive(row.last):
         return wire.rejected(ValueError("price is not positive"), str(row))
-    time = wire.told(wire.rfc3339(row.timestamp)) if row.timestamp else 0
+    time = wire.told_at(row.timestamp)
     quote = wire.finite(row.volume * row.vwap) if row.vwap is not None else None
     return Ticker(row.symbol, row.last, time, row.volume, quote, row.change_pct, row.bid, row.ask)
 
 
 def _answer(message: _Frame, frame: str | bytes) -> list[Event]:
     """An answer tells the time too: in a quiet market nothing else does for a while, heartbeats have none."""
-    time = wire.told(wire.rfc3339(message.time_out)) if message.time_out else 0
+    time = wire.told_at(message.time_out)
     event = _answered(message, frame)
     return [event, Alive(time)] if time and not isinstance(event, Alive) else [event]
 
@@ -193,7 +198,7 @@ def _answered(message: _Frame, frame: str | bytes) -> Event:
     if message.method == "subscribe" and message.result is not None and message.result.channel in _CHANNELS:
         return Subscribed((Stream(_CHANNELS[message.result.channel], message.result.symbol),))
     if message.method:
-        return Alive(wire.told(wire.rfc3339(message.time_out)) if message.time_out else 0)
+        return Alive(wire.told_at(message.time_out))
     return wire.rejected(ValueError("neither a channel nor an answer"), frame)
 
 

@@ -3,8 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime
 from math import inf, isfinite
 from typing import TypeVar
 
@@ -133,25 +132,18 @@ def number(text: str | float | None) -> float | None:
     return value if isfinite(value) else None
 
 
-@lru_cache(maxsize=512)
-def _seconds(text: str) -> int:
-    return int(datetime.fromisoformat(text + "+00:00").timestamp())
-
-
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(time: datetime) -> int:
-    """Milliseconds UTC of a time that says its zone."""
-    return (time - _EPOCH) // _MILLISECOND
+    """Milliseconds UTC of a time that says its zone; to divide the timedelta took half as long again."""
+    since = time - EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
-def rfc3339(text: str) -> int:
-    """Milliseconds of ``2026-08-09T21:05:48.228568804Z`` (UTC only). Raises ValueError."""
-    fraction = text[20:-1] if text[19:20] == "." else ""
-    if not text.endswith("Z") or not (fraction.isdigit() or (not fraction and len(text) == 20)):
-        raise ValueError(f"not a UTC time: {text[:40]!r}")
-    return _seconds(text[:19]) * 1000 + int(fraction[:3].ljust(3, "0"))
+def told_at(time: datetime) -> int:
+    """``told`` of a time that says its zone."""
+    return told(milliseconds(time))
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -31,6 +31,15 @@ def test_a_ticker_gives_the_quote_volume_by_its_average_price():
     assert kraken.parse(frame) == [Ticker("BTC/USD", 65000.0, OPEN + 48_500, 2.0, 120_000.0, -1.5, 64999.9, 65000.1)]
 
 
+@pytest.mark.parametrize("begin", [None, "", "2026-08-09T21:05:00", "2026-08-09T24:00:00Z", "1970-01-01T00:00:00Z", 1_786_309_500])
+def test_a_candle_without_a_time_to_open_at_is_rejected(begin: Any):
+    assert [type(event) for event in kraken.parse(ohlc(interval_begin=begin))] == [Rejected]
+
+
+def test_a_candle_whose_interval_begin_is_missing_is_rejected():
+    assert [type(event) for event in kraken.parse(ohlc().replace("interval_begin", "began"))] == [Rejected]
+
+
 def test_every_symbol_has_its_own_ack():
     text = '{"method":"subscribe","result":{"channel":"ohlc","interval":5,"snapshot":true,"symbol":"BTC/USD"},"success":true}'
     assert kraken.parse(text) == [Subscribed((Stream(Channel.CANDLES, "BTC/USD"),))]
