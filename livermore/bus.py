@@ -5,13 +5,14 @@ colon (docs/decisions/raw-redis-channels.md).
 """
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from itertools import islice
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ import redis
 import redis.asyncio
 from django.conf import settings
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from livermore import cluster
 from livermore.follow import Follower
@@ -64,12 +65,8 @@ def sync() -> redis.Redis:
     return _sync_client(settings.REDIS_URL)
 
 
-class Script:
-    """A Lua script that the server keeps, and is called by its digest."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+Call = tuple[Sequence[str], Sequence[str | int | bytes]]
+"""Keys and arguments of a call of a Lua script."""
 
 
 def runs_scripts(client: redis.asyncio.Redis) -> bool:
@@ -77,30 +74,41 @@ def runs_scripts(client: redis.asyncio.Redis) -> bool:
     return not isinstance(client, redis.asyncio.RedisCluster)
 
 
-async def run_script(client: redis.asyncio.Redis, script: Script, names: Sequence[str], values: Sequence[str | int | bytes]) -> Any:
-    """Call a script; returns what it does. Raises what Redis raises.
+async def run_script(client: redis.asyncio.Redis, script: str, calls: Iterable[Call]) -> None:
+    """Call a Lua script again and again, in order, each call prepared while the server works on the one before. Raises what Redis raises.
 
-    Packed by hiredis in C: redis-py's own packing in Python took two thirds of a call that carries fifty closed candles.
+    Packed by hiredis in C: redis-py's own packing in Python took two thirds of a call that carries fifty closed candles. The text goes
+    along each time, which costs the server 5 µs: a digest that it does not know would be noticed only when more calls are on their way.
     """
+    packed = (hiredis.pack_command(("EVAL", script, len(names), *names, *values)) for names, values in calls)  # type: ignore[arg-type]
+    unanswered = deque(islice(packed, 1))
+    if not unanswered:
+        return
     pool = client.connection_pool
     connection = await pool.get_connection()
 
-    async def call(*words: str) -> Any:
-        await connection.send_packed_command(hiredis.pack_command((*words, len(names), *names, *values)))  # type: ignore[arg-type]
-        return await connection.read_response()
+    async def send_all() -> None:
+        for call in unanswered:  # the first; or all of them again, where the connection was lost
+            await connection.send_packed_command(call)
+        for call in packed:
+            unanswered.append(call)
+            await connection.send_packed_command(call)
+            await answers(1)
+        await answers(0)
 
-    async def attempt() -> Any:
-        try:
-            return await call("EVALSHA", script.digest)
-        except NoScriptError:
-            return await call("EVAL", script.text)
+    async def answers(left: int) -> None:
+        while len(unanswered) > left:
+            await connection.read_response()
+            unanswered.popleft()
 
     async def give_up(error: Exception) -> None:
         await connection.disconnect()
 
     try:
-        return await connection.retry.call_with_retry(attempt, give_up)
+        await connection.retry.call_with_retry(send_all, give_up)
     finally:
+        if unanswered:
+            await connection.disconnect(nowait=True)  # or the answers would be taken for those of somebody else's commands
         await pool.release(connection)
 
 

@@ -5,7 +5,7 @@ Redis is a cache for everybody to share: what is lost there is filled in again f
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from msgspec import Raw
@@ -84,7 +84,7 @@ def close_reading(close: Close) -> list[Any]:
     return [close.indicator[name] for name in ("t", "macdv", "signal", "histogram", "stage")]
 
 
-_CLOSES = bus.Script(f"""
+_CLOSES = f"""
 for close = 1, #KEYS / 3 do
   local candles, readings, value = KEYS[close * 3 - 2], KEYS[close * 3], (close - 1) * 6
   local time = ARGV[value + 1]
@@ -97,9 +97,9 @@ for close = 1, #KEYS / 3 do
   redis.call('ZREMRANGEBYRANK', readings, 0, {-KEPT - 1})
   if ARGV[value + 5] ~= '' then redis.call('PUBLISH', ARGV[value + 5], ARGV[value + 6]) end
 end
-""")
+"""
 """What ``_queue_close`` does, for many closes in one call; and publishes those that name a channel."""
-_PUBLISH = bus.Script("for at, channel in ipairs(KEYS) do redis.call('PUBLISH', channel, ARGV[at]) end")
+_PUBLISH = "for at, channel in ipairs(KEYS) do redis.call('PUBLISH', channel, ARGV[at]) end"
 _A_CALL = 50
 """Closes in one call of a script: more would keep other clients waiting."""
 
@@ -107,8 +107,7 @@ _A_CALL = 50
 async def put_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], keepers: Mapping[str, int | None] = {}) -> None:
     """Write closed candles and tell everybody, where nothing has to happen in between: in half the calls of the two that follow."""
     if bus.runs_scripts(redis) and all(keepers.get(close.symbol) is None for close in closes):
-        for at in range(0, len(closes), _A_CALL):
-            await _call(redis, exchange_id, closes[at : at + _A_CALL], publish=True)
+        await bus.run_script(redis, _CLOSES, (_call(exchange_id, some, publish=True) for some in _calls(closes)))
     else:
         await write_closes(redis, exchange_id, closes, keepers)
         await publish_closes(redis, exchange_id, closes)
@@ -118,8 +117,7 @@ async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], 
     """Write closed candles and their indicators; readable by everybody when it returns. ``keepers``: by symbol, see ``keys_of``."""
     if bus.runs_scripts(redis):
         plain = [close for close in closes if keepers.get(close.symbol) is None]
-        for at in range(0, len(plain), _A_CALL):
-            await _call(redis, exchange_id, plain[at : at + _A_CALL], publish=False)
+        await bus.run_script(redis, _CLOSES, (_call(exchange_id, some, publish=False) for some in _calls(plain)))
         closes = [close for close in closes if keepers.get(close.symbol) is not None]
     for at in range(0, len(closes), _BATCH):
         async with redis.pipeline(transaction=False) as pipe:
@@ -128,7 +126,11 @@ async def write_closes(redis: Redis, exchange_id: str, closes: Sequence[Close], 
             await pipe.execute()
 
 
-async def _call(redis: Redis, exchange_id: str, closes: Sequence[Close], *, publish: bool) -> None:
+def _calls(closes: Sequence[Close]) -> Iterator[Sequence[Close]]:
+    return (closes[at : at + _A_CALL] for at in range(0, len(closes), _A_CALL))
+
+
+def _call(exchange_id: str, closes: Sequence[Close], *, publish: bool) -> bus.Call:
     names: list[str] = []
     values: list[str | int | bytes] = []
     for close in closes:
@@ -137,7 +139,7 @@ async def _call(redis: Redis, exchange_id: str, closes: Sequence[Close], *, publ
         names += (keys.candles(*place), keys.indicator(*place), keys.readings(*place))
         values += (close.bar.open_time, candle, indicator, bus.encode(close_reading(close)))
         values += (keys.channel_candle_close(*place), _close_message(exchange_id, close, candle, indicator)) if publish else ("", "")
-    await bus.run_script(redis, _CLOSES, names, values)
+    return names, values
 
 
 def _queue_close(pipe: Pipeline, exchange_id: str, close: Close, keeper: int | None) -> None:
@@ -163,17 +165,21 @@ def _queue_renewal(pipe: Pipeline, exchange_id: str, close: Close, keeper: int) 
 
 async def publish_closes(redis: Redis, exchange_id: str, closes: Sequence[Close]) -> None:
     """Tell everybody that these candles closed (DATA-05)."""
-    for at in range(0, len(closes), _A_CALL):
-        some = closes[at : at + _A_CALL]
-        channels = [keys.channel_candle_close(exchange_id, close.symbol, close.timeframe) for close in some]
-        messages = [_close_message(exchange_id, close, bus.encode(candle_value(close.bar)), bus.encode(close.indicator)) for close in some]
-        if bus.runs_scripts(redis):
-            await bus.run_script(redis, _PUBLISH, channels, messages)
-            continue
+    calls = (_announcement(exchange_id, some) for some in _calls(closes))
+    if bus.runs_scripts(redis):
+        await bus.run_script(redis, _PUBLISH, calls)
+        return
+    for channels, messages in calls:
         async with redis.pipeline(transaction=False) as pipe:
             for channel, message in zip(channels, messages, strict=True):
                 pipe.publish(channel, message)
             await pipe.execute()
+
+
+def _announcement(exchange_id: str, closes: Sequence[Close]) -> bus.Call:
+    channels = [keys.channel_candle_close(exchange_id, close.symbol, close.timeframe) for close in closes]
+    stored = [(close, bus.encode(candle_value(close.bar)), bus.encode(close.indicator)) for close in closes]
+    return channels, [_close_message(exchange_id, *one) for one in stored]
 
 
 def _close_message(exchange_id: str, close: Close, candle: bytes, indicator: bytes) -> bytes:

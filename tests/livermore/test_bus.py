@@ -2,7 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from contextlib import aclosing
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from livermore import bus
 
@@ -14,6 +19,44 @@ async def test_a_slow_redis_does_not_pile_up_connections(redis_url: str) -> None
         await asyncio.sleep(0.2)
         assert (await other.info("clients"))["blocked_clients"] == bus.MOST_CONNECTIONS
         assert await asyncio.gather(*waiting) == [None] * len(waiting)
+
+
+_PUSH = "redis.call('RPUSH', KEYS[1], ARGV[1])"
+
+
+async def test_calls_of_a_script_are_all_made_in_order(redis_url: str) -> None:
+    async with aclosing(bus.connect()) as client:
+        await bus.run_script(client, _PUSH, ((["list"], [number]) for number in range(20)))
+        assert await client.lrange("list", 0, -1) == [str(number).encode() for number in range(20)]
+
+
+async def test_calls_whose_connection_is_lost_are_made_over_another(redis_url: str) -> None:
+    """What was on its way may be done twice, as every command that is tried again; nothing is left out."""
+
+    def calls() -> Iterator[bus.Call]:
+        for number in range(20):
+            if number == 10:
+                bus.sync().execute_command("CLIENT", "KILL", "TYPE", "normal")
+            yield ["list"], [number]
+
+    async with aclosing(bus.connect()) as client:
+        await bus.run_script(client, _PUSH, calls())
+        done = [int(one) for one in await client.lrange("list", 0, -1)]
+    assert set(done) == set(range(20))
+    assert done[-10:] == list(range(10, 20))
+
+
+async def test_a_call_that_fails_leaves_no_answers_to_others(redis_url: str) -> None:
+    script = "return ARGV[1] == '1' and redis.error_reply('no') or ARGV[1]"
+    async with aclosing(bus.connect()) as client:
+        with pytest.raises(ResponseError):
+            await bus.run_script(client, script, (([], [number]) for number in range(5)))
+        assert await client.echo("mine") == b"mine"
+
+
+async def test_no_calls_need_no_redis() -> None:
+    async with aclosing(Redis(unix_socket_path="/nowhere")) as client:
+        await bus.run_script(client, _PUSH, [])
 
 
 class Watch:
