@@ -225,8 +225,9 @@ async def _benchmark(program: str, command: Words, calls: int) -> float:
         program, *where, "-c", "1", "-n", str(calls), "--csv", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     output, _ = await process.communicate()
-    # The last line is "title","requests a second" and, since 6.2, latencies. The title is our command, quotes and all.
-    figures = re.search(rb'"((?:,"[\d.]+")+)\s*$', output)
-    if figures is None:
+    # The last line is "title","requests a second" and, since 6.2, latencies. The title is our command, quotes and all. Its clock counts
+    # milliseconds: "inf" is less than one.
+    rate = re.search(rb'","(inf|[\d.]+)"(?:,"[\d.]+")*\s*$', output)
+    if rate is None:
         raise NoPeer(f"{program} did not say how fast it was")
-    return calls / float(figures[1].split(b'"')[1])
+    return 0.0005 if rate[1] == b"inf" else calls / float(rate[1])
