@@ -14,6 +14,7 @@ SHORTEST = 8
 """A known value that is shorter would take ordinary words out of the log."""
 MOST = 2000
 
+_PEM_LINE = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 _known: OrderedDict[str, None] = OrderedDict()
 _lock = Lock()
 
@@ -37,8 +38,11 @@ _SHAPES = [
 
 
 def remember(*values: str) -> None:
-    """Take these out of every log line from now on; of several lines, each."""
-    parts = [part.strip() for value in values for part in (value, *value.splitlines())]
+    """Take these out of every log line from now on; of several lines, each.
+
+    But for those around a PEM: by them a key that is not known is told.
+    """
+    parts = [part.strip() for value in values for part in (value, *value.splitlines()) if not _PEM_LINE.fullmatch(part.strip())]
     with _lock:
         for part in parts:
             if len(part) >= SHORTEST:

@@ -67,6 +67,11 @@ def test_what_looks_like_a_secret_is_taken_out(line: str) -> None:
     assert "(hidden)" in said
 
 
+def test_a_key_that_was_stored_does_not_uncover_another() -> None:
+    remember(PEM.replace(CANARY, "anothersecret"))
+    assert redact(f"cannot read {PEM}") == "cannot read (hidden)"
+
+
 @pytest.mark.parametrize(
     "line",
     [
