@@ -145,9 +145,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # First what takes a minute and more: what is begun last, the other workers wait for.
     items.sort(key=_runs_programs, reverse=True)
     if config.getoption("--database-only"):
-        left_out = [item for item in items if not uses_the_database(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if uses_the_database(item)]
+        left_out = {item for item in items if item.get_closest_marker("browser") or not uses_the_database(item)}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     no_browser = pytest.mark.skip(reason=NO_CHROMIUM)
     no_postgres = pytest.mark.skip(reason="says something about PostgreSQL: run with DATABASE_URL=postgres://…")
     for item in items:
@@ -165,5 +165,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-rights", action="store_true", help="write tests/livermore/rights.json anew")
-    parser.addoption("--database-only", action="store_true", help="leave out the tests that do not use the database")
+    parser.addoption("--database-only", action="store_true", help="only tests that use the database, without a browser")
     parser.addoption("--write-queries", action="store_true", help="write tests/livermore/queries.json anew")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from alerts.models import Alert, AlertRule
+from exchanges.events import TIMEFRAMES
 from exchanges.models import Exchange
 from exchanges.recorder import Recorder
 from exchanges.recording import Followed, Frame, Header, Reader, beginning, block, encode
@@ -108,6 +110,14 @@ async def test_a_recorded_feed_gives_the_same_alerts_again_at_any_speed(redis_ur
     assert {alert.delayed for alert in live[BINANCE_ID]} == {True, False}
 
 
+async def still(count: Callable[[], int]) -> None:
+    """Wait until it has not grown for a second and a half."""
+    before = -1
+    while (now := count()) != before:
+        before = now
+        await asyncio.sleep(1.5)
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_recordfeed_records_beside_whatever_runs(process_environment: dict[str, str], redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "a.feed"
@@ -116,14 +126,18 @@ async def test_recordfeed_records_beside_whatever_runs(process_environment: dict
             process_environment, "recordfeed", COINBASE_ID, "--output", str(path), "--symbols", "BTC-USD", "LINK-USD"
         ) as one:
             await one.prints(rf"Recording 2 symbols of {COINBASE_ID} into {re.escape(str(path))}\. Ctrl-C ends it\.")
-            size = path.stat().st_size
+            counters = world.sandbox.counters[COINBASE_ID]
+            warm = 2 * len(TIMEFRAMES)
+            await until(lambda: counters["rest_requests"] > warm, "a history of both", world.nudge)
+            await still(lambda: counters["rest_requests"])
+            asked, size = counters["rest_requests"], path.stat().st_size
             for _ in range(3):
                 world.clock.advance(STEP)
                 await until(lambda: path.stat().st_size > size, "frames in the file", world.nudge)  # noqa: B023  (awaited at once)
                 size = path.stat().st_size
-            for _ in range(8):  # what closed is read back over REST, a moment after its end
-                await asyncio.sleep(0.5)
-                world.nudge()
+            # What closed is read back over REST, a moment after its end.
+            await until(lambda: counters["rest_requests"] >= asked + 2, "closes that are read back", world.nudge)
+            await still(lambda: counters["rest_requests"])
             await one.interrupted()
         assert re.search(r"[1-9]\d* frames, 0\.\d MiB in .*a\.feed: the connector ended\.\s*$", one.output)
         assert not await world.alerts(COINBASE_ID)
