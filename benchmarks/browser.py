@@ -238,7 +238,8 @@ async def _burst(bench: Bench, found: Found) -> None:
     arrived, messages = _arrivals(bench.ours)
     candles = {key: data for key, (said, data) in messages.items() if said.type == CANDLE}
     found.burst += len(candles)
-    found.lost += len(bench.ours) * _candles(bench, end) - sum(len(arrived[key]) for key in candles)
+    found.lost += sum(len(bench.ours) - len(arrived[key]) for key in candles)
+    found.lost += len(bench.ours) * max(0, _candles(bench, end) - len(candles))  # one that joined meanwhile closes, too
     closed = max(at for (_, moment), at in bench.sent.closes.items() if moment == end)
     found.last.append(max(max(arrived[key]) for key in candles) - closed)
     began = await followed.publish(bench.redis, candles.values())
