@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from math import isfinite
 from random import Random
 from typing import Any
@@ -89,7 +90,7 @@ def _altered(rng: Random, message: Any) -> Any:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         at, key = _place(rng, message)
         if at is None:
-            return rng.choice(VALUES)
+            return deepcopy(rng.choice(VALUES))
         match rng.randrange(8):
             case 0:
                 del at[key]
@@ -100,7 +101,7 @@ def _altered(rng: Random, message: Any) -> Any:
             case 3:
                 at[key] = {"value": at[key]}
             case _:
-                at[key] = rng.choice(VALUES)
+                at[key] = deepcopy(rng.choice(VALUES))  # or the next part that is replaced may be one of it, and then it holds itself
     return message
 
 
