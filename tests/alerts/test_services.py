@@ -272,9 +272,12 @@ def test_what_is_not_published_yet_comes_in_order_and_once_marked_no_more() -> N
     begin("coinbase", "binance")
     alerts = commit(draft(0), draft(1), draft(2))
     commit(draft(0), exchange_id="binance")
-    alerts[0].published_at = 77
+    alerts[0].committed_at, alerts[0].published_at, alerts[0].elsewhere = 76, 77, [{"exchange_id": "binance", "said": "100 % 'of' \u20bf"}]
     services.alerts_mark_published(alerts=[alerts[0]])
 
+    stored = Alert.objects.get(pk=alerts[0].pk)
+    assert (stored.committed_at, stored.published_at, stored.elsewhere) == (76, 77, alerts[0].elsewhere)
+    assert Alert.objects.filter(published_at=None).count() == 3
     assert [alert.number for alert in services.alerts_unpublished(exchange_id="coinbase")] == [2, 3]
     for alert in alerts[1:]:
         alert.published_at = 88
