@@ -1,6 +1,7 @@
 """Pages that hear the same exchanges: a message for all of them is looked at once, and everything of a turn is put together once.
 
-For each of a thousand pages apart, a burst of fifty alerts took more than its sending.
+For each of a thousand pages apart, a burst of fifty alerts took more than its sending. Alerts and candles go out with the turn they came
+in; prices too, unless the last ones went out just now: frames are the cost, and a thousand symbols move at any moment.
 """
 
 import asyncio
@@ -12,6 +13,11 @@ from alerts.outbox import Turn, note_oldest
 from alerts.snapshot import Market, Viewer
 from alerts.subscriptions import ALERTS, CANDLE, LIFECYCLE, TICKER, Address
 from livermore import keys, measures
+
+PRICES_EVERY = 0.02
+"""Seconds between two frames that carry nothing but prices, at least: more than a screen shows helps nobody."""
+MOST_PRICE_FRAMES = 4_000
+"""Such frames a second to all pages of this process together: about a third of what daphne sends on one core."""
 
 
 class Heard(NamedTuple):
@@ -56,6 +62,9 @@ class Shared(Protocol):
     @property
     def shared(self) -> Container[Market]: ...
 
+    @property
+    def pages(self) -> int: ...
+
     def rows_changed(self, exchange_id: str) -> None: ...
 
 
@@ -67,7 +76,10 @@ class Audience:
         self.members: dict[Page, None] = {}
         self._hub = hub
         self._turn = Turn()
-        self._due = False
+        self._soon = False
+        self._later: asyncio.TimerHandle | None = None
+        self._prices_from = 0.0
+        """When the next prices may go out on their own, in the event loop's time."""
 
     def join(self, page: Page) -> None:
         self._flush()  # what came before is not for it
@@ -89,9 +101,20 @@ class Audience:
         if not self._take(address, data):
             for page in list(self.members):
                 page.deliver(channel, data)
-        elif not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._flush_later(prices=address.kind == TICKER)
+
+    def _flush_later(self, *, prices: bool) -> None:
+        """With the turn of the event loop, or, where it is ``prices`` only, when their time has come."""
+        if self._soon or (prices and self._later is not None):
+            return
+        loop = asyncio.get_running_loop()
+        rest = self._prices_from - loop.time() if prices else 0.0
+        if rest > 0:
+            self._later = loop.call_later(rest, self._flush)
+        else:
+            self._soon = True
+            loop.call_soon(self._flush)
 
     def _take(self, address: Address, data: bytes) -> bool:
         """Put what is for every member into the turn. False for what depends on whose a market is."""
@@ -109,9 +132,13 @@ class Audience:
         return True
 
     def _flush(self) -> None:
-        self._due = False
+        self._soon = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._turn.queue or self._turn.latest:
             turn, self._turn = self._turn, Turn()
+            self._prices_from = asyncio.get_running_loop().time() + max(PRICES_EVERY, self._hub.pages / MOST_PRICE_FRAMES)
             for page in list(self.members):
                 page.take(turn)
 

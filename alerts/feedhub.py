@@ -84,6 +84,11 @@ class FeedHub:
                 self._looked_at = monotonic()
 
     @property
+    def pages(self) -> int:
+        """How many there are, greeted or not."""
+        return len(self._sockets)
+
+    @property
     def _pages(self) -> list[Socket]:
         return [socket for socket in self._sockets if socket.greeted]
 

@@ -272,7 +272,7 @@ def _rows(sockets: int, found: Found) -> list[Row]:
     at_alerts = sockets == _ALERTS_AT
     burst = f"{found.burst / len(found.last):,.0f} candles on average, all timeframes, from the last closing frame"
     return [
-        _delivered(sockets, "price", found, PRICE, 0.5, goal, "the connector sends a price at most 4 times a second; " + busy),
+        _delivered(sockets, "price", found, PRICE, 0.5, goal, busy),
         _from_redis(sockets, found),
         _delivered(sockets, "closed candle", found, CANDLE, 0.5, goal, "with the commit of its close; " + busy),
         _delivered(sockets, "alert", found, ALERT, 0.5, at_most(30) if at_alerts else None, alerts),

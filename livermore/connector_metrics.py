@@ -38,7 +38,7 @@ QUEUES: dict[str, Callable[["Inside"], int]] = {
     "events": lambda inside: sum(link.waiting for link in inside.engine.links),
     "closes": lambda inside: len(inside.committer.batch.closes),
     "alerts": lambda inside: len(inside.committer.publisher._pending),
-    "tickers": lambda inside: len(inside.tickers),
+    "tickers": lambda inside: len(inside.prices.waiting),
 }
 """Frames that are here and not read; closes of the batch that is open; alerts committed and not published; prices not put out yet."""
 STEPS = (

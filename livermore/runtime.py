@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -44,6 +44,7 @@ from livermore import positions
 from livermore.commits import Committer, HistoryWrite
 from livermore.db import db
 from livermore.pool import Pool
+from livermore.prices import Price, Prices
 from livermore.refill import Refill
 from livermore.states import States
 from livermore.watched import Watched
@@ -55,8 +56,6 @@ from symbols import marketcaps
 
 log = logging.getLogger(__name__)
 
-TICKER_INTERVAL = 0.25
-"""Seconds between two prices of one symbol: at most 4 a second."""
 CHECK_INTERVAL = 0.1
 TAKE_UP_INTERVAL = 1.5
 FAR = 2 * STEP
@@ -84,7 +83,7 @@ class Inside(NamedTuple):
     rest: RestClient
     committer: Committer
     pool: Pool
-    tickers: dict[str, tuple[Ticker, int]]
+    prices: Prices
 
 
 class Connector:
@@ -120,7 +119,7 @@ class Connector:
         self._unlooked: set[str] = set()
         self._reading_positions = asyncio.Lock()
         self._troubled = False
-        self._tickers: dict[str, tuple[Ticker, int]] = {}
+        self._prices = Prices(self._put_prices_out)
         self._connections: dict[int, Lifecycle] = {}
         self._stood: set[int] = set()
         self._unproved_since: float | None = None
@@ -172,7 +171,7 @@ class Connector:
 
     @property
     def inside(self) -> Inside:
-        return Inside(self._engine, self._rest, self._committer, self._pool, self._tickers)
+        return Inside(self._engine, self._rest, self._committer, self._pool, self._prices)
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -200,7 +199,7 @@ class Connector:
             self._aside(self._follow_market_caps())
             tasks.create_task(self._engine.run(), name="engine")
             tasks.create_task(self._check_forever(), name="check")
-            tasks.create_task(self._put_tickers_out(), name="tickers")
+            tasks.create_task(self._prices.run(), name="prices")
             tasks.create_task(self._pool.reload_forever(), name="pool")
             if not self.shard.whole:
                 tasks.create_task(self._take_up_forever(), name="take up")
@@ -293,7 +292,7 @@ class Connector:
                 self._on_candle(event)
             case Ticker():
                 self._tell_time(event.event_time)
-                self._tickers[event.symbol] = (event, statuses.now_ms())
+                self._prices.take(event, statuses.now_ms())
             case Alive():
                 self._tell_time(event.event_time)
             case Lifecycle():
@@ -504,7 +503,7 @@ class Connector:
             self._unlooked.discard(symbol)
             if watched is None:
                 continue
-            price = self._tickers[symbol][0] if symbol in self._tickers else watched.price
+            price = self._prices.waiting[symbol][0] if symbol in self._prices.waiting else watched.price
             mute += [Stream(channel, symbol) for channel in watched.gone_mute(price, end)]
         for stream in self._engine.renew(mute):
             self._count("mute_streams", "%s went mute: %s", stream.symbol, stream.channel)
@@ -549,7 +548,7 @@ class Connector:
     # The pool, prices and states
 
     def _on_leave(self, symbol: str) -> None:
-        self._tickers.pop(symbol, None)
+        self._prices.forget(symbol)
         self._states.forget(symbol)
 
     def _on_pool_change(self) -> None:
@@ -566,15 +565,11 @@ class Connector:
             await asyncio.sleep(TAKE_UP_INTERVAL)
             await self._committer.try_redis(self._committer.publisher.take_up())
 
-    async def _put_tickers_out(self) -> None:
-        while True:
-            await asyncio.sleep(TICKER_INTERVAL)
-            if self._tickers:
-                tickers, self._tickers = self._tickers, {}
-                for symbol, (ticker, _) in tickers.items():
-                    if (watched := self.watched.get(symbol)) is not None:
-                        watched.price = ticker
-                await self._committer.try_redis(store.write_tickers(self._redis, self.exchange.pk, tickers.values()))
+    async def _put_prices_out(self, prices: Collection[Price]) -> None:
+        for ticker, _ in prices:
+            if (watched := self.watched.get(ticker.symbol)) is not None:
+                watched.price = ticker
+        await self._committer.try_redis(store.write_tickers(self._redis, self.exchange.pk, prices))
 
     def _behind(self) -> str:
         """Why nothing may be shown as live, though the exchange is connected and by its own clock nothing is overdue.
@@ -600,8 +595,9 @@ class Connector:
             self._states.set(symbol, *found)
         status.warmup = loaded / len(self.watched) if loaded < len(self.watched) else None
         status.counters = {**self.counters, "warm_ups_failed": self._pool.failures}
-        figures = self._measuring.look((event.event_time, received) for event, received in self._tickers.values())
+        figures = self._measuring.look(self._prices.times)
         if figures is not None:
+            self._prices.times.clear()
             status.figures = figures
         state = "offline" if not connected else self._states.overall(warming=status.warmup is not None)
         if status.set_state(state):
