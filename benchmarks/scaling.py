@@ -27,6 +27,10 @@ COSTS, DOCUMENT = DOCS / "scaling.json", DOCS / "scaling.md"
 DAY = 86_400
 HISTORY_BARS, READ_BACK_BARS, STALE_AFTER = 400, 3, 35.0
 """As in market_data.series, market_data.candles and livermore.watched, which tests compare: those load Django's settings."""
+MOST_PRICES, MOST_FRAMES, MOST_PRICE_FRAMES = 4.0, 50.0, 4_000.0
+"""Prices of a symbol, frames of prices to a page, and such frames of a web process to all its pages, each a second: as in livermore.prices
+and alerts.audience.
+"""
 REST_SHARE = 0.9
 A_CALL = 50
 """Closes in one call of Redis."""
@@ -87,8 +91,8 @@ class Unit:
 class Scenario:
     """``watched``: exchanges that a viewer watches, at most. ``prices``: updates of a symbol's price a second, as published to pages.
 
-    ``turns``: how often a second an exchange's prices go out to pages. ``together``: whether a page gets those of all exchanges in one
-    frame, which is not built. ``check_every``: seconds between two looks at a socket's session.
+    ``price_frames``: frames with nothing but prices that a web process sends to all its pages, a second, at most. ``check_every``: seconds
+    between two looks at a socket's session.
     """
 
     exchanges: int
@@ -96,8 +100,7 @@ class Scenario:
     symbols: int = 50
     watched: int = 10
     prices: float = 1.0
-    turns: float = 4.0
-    together: bool = False
+    price_frames: float = MOST_PRICE_FRAMES
     check_every: float = 30.0
 
     @property
@@ -106,8 +109,8 @@ class Scenario:
 
     @property
     def prices_a_second(self) -> float:
-        """Published by one exchange: a symbol's at most once a turn."""
-        return self.symbols * min(self.prices, self.turns)
+        """Published by one exchange."""
+        return self.symbols * min(self.prices, MOST_PRICES)
 
     @property
     def closes_a_second(self) -> float:
@@ -173,11 +176,15 @@ class Model:
         work = one.symbols * (c.socket_frame + c.midnight_frame) + closes * (c.redis_close_client + c.checkpoint_client)
         return work + c.commit_client + one.symbols * c.worst_close_alerts * c.alert_client
 
-    def socket(self, one: Scenario) -> Socket:
+    def pace(self, one: Scenario, sockets: float) -> float:
+        """Frames of prices a second to each of so many pages of one web process; those of all exchanges go out together."""
+        return min(MOST_FRAMES, one.of_a_viewer * one.prices_a_second, one.price_frames / max(1, sockets))
+
+    def socket(self, one: Scenario, sockets: float) -> Socket:
+        """A page's, of so many on its web process."""
         c = self.cost
         messages = one.of_a_viewer * one.prices_a_second + one.of_a_viewer * (one.closes_a_second + self.alerts_a_second(one))
-        turns = min(one.turns, one.prices_a_second)
-        frames = turns if one.together else one.of_a_viewer * turns
+        frames = self.pace(one, sockets)
         seconds = messages * c.web_message + frames * c.web_frame + c.socket_idle + c.check_web / one.check_every
         return Socket(messages, frames, seconds, messages * c.price_bytes + frames * c.frame_overhead)
 
@@ -191,7 +198,14 @@ class Model:
 
     def sockets(self, one: Scenario) -> int:
         """Of one web process, at the share that it may take; 0: hearing the exchanges alone takes more than that."""
-        return max(0, math.floor((self.cost.target - self.relaying(one)) / self.socket(one).seconds))
+        return math.floor(self.room(one, self.cost.target))
+
+    def room(self, one: Scenario, share: float) -> float:
+        """The sockets with which a web process takes this share of a core: few that get prices as fast as there is, or many that share."""
+        left, frame = share - self.relaying(one), self.cost.web_frame
+        few = left / self.socket(one, 1).seconds
+        many = (left - one.price_frames * frame) / self.socket(one, math.inf).seconds
+        return max(0.0, few, many)
 
     def redis(self, one: Scenario, web: int, nodes: int = 1) -> float:
         """The share of a core of the busiest node: the one through which everything is published."""
@@ -212,15 +226,15 @@ class Model:
         if room == 0:
             raise ValueError(f"a web process cannot even hear {one.exchanges} exchanges: {self.relaying(one):.0%} of a core")
         web = math.ceil(one.viewers / room)
+        socket = self.socket(one, one.viewers / web)
         nodes = next((nodes for nodes in (1, *range(LEAST_NODES, MOST_NODES + 1)) if self.redis(one, web, nodes) <= c.target), 0)
         relays = 0 if nodes else self.relays(one, web)
         shares = {
             "connectors": self.connector(one),
-            "web processes": self.relaying(one) + one.viewers / web * self.socket(one).seconds,
+            "web processes": self.relaying(one) + one.viewers / web * socket.seconds,
             "Redis": self.redis(one, web, nodes) if nodes else c.target,
             "PostgreSQL": self.database(one) / max(1, math.ceil(self.database(one) / c.target)),
         }
-        socket = self.socket(one)
         frames = one.exchanges * one.symbols * (c.kline_frames + one.prices)
         return Need(
             connectors=one.exchanges,
@@ -261,12 +275,11 @@ class Model:
 
     def limits(self, one: Scenario) -> dict[str, float]:
         """Viewers at which each is full, at 100 %: one web process, one core of PostgreSQL, one Redis with web processes enough."""
-        c, socket = self.cost, self.socket(one).seconds
-        web = max(0.0, 1 - self.relaying(one)) / socket
+        c = self.cost
         served = max(0.0, 1 - self.redis(one, 0)) / (self.published(one) * c.publish_subscriber)
         writes = self.database(replace(one, viewers=0))
         return {
-            "one web process": web,
+            "one web process": self.room(one, 1.0),
             "one core of PostgreSQL": max(0.0, 1 - writes) / (c.check_server / one.check_every),
             "one Redis": math.floor(served) * self.sockets(one),
         }
@@ -383,22 +396,25 @@ class _Burst:
                 self.simulation.at(
                     at, lambda exchange=exchange, close=close: self._core(exchange).serve(a_close, lambda: self._closed(exchange, close))
                 )  # type: ignore[misc]
-            self._prices(exchange, high + 2.0)
+        self._prices(high + 2.0)
         self.simulation.run()
 
     def _core(self, exchange: int) -> Station:
         return self.cores[exchange % len(self.cores)]
 
-    def _prices(self, exchange: int, until: float) -> None:
+    def _prices(self, until: float) -> None:
         """What pages get all the time: the burst has to find its place in it."""
-        a_turn = self.one.prices_a_second / self.one.turns
-        if not a_turn:
+        c, one, sockets = self.c, self.one, self.need.sockets
+        pace = self.model.pace(one, sockets)
+        if not pace:
             return
-        at = self.rng.uniform(0, 1 / self.one.turns)
-        while at < until:
-            for page in self.pages:
-                self.simulation.at(at, lambda page=page: page.serve(self._turn(a_turn), None))  # type: ignore[misc]
-            at += 1 / self.one.turns
+        heard = one.exchanges * one.prices_a_second / pace * c.web_relay
+        work = heard + sockets * (one.of_a_viewer * one.prices_a_second / pace * c.web_message + c.web_frame)
+        for page in self.pages:
+            at = self.rng.uniform(0, 1 / pace)
+            while at < until:
+                self.simulation.at(at, lambda page=page: page.serve(work, None))  # type: ignore[misc]
+                at += 1 / pace
 
     def _turn(self, messages: float) -> float:
         """Seconds that a web process needs for messages that come at once, of one exchange."""

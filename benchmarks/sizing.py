@@ -44,7 +44,8 @@ def _costs(costs: Costs) -> str:
 
 def _core(model: Model) -> str:
     c, one = model.cost, Scenario(1, 100)
-    connector, socket, redis = model.connector(one), model.socket(one), c.price_server
+    connector, pages, redis = model.connector(one), model.room(one, 1.0), c.price_server
+    socket = model.socket(one, pages)
     store, exchanges = c.checkpoint_server, 1 / model.relaying(one)
     return _table(
         ["one core of", "carries", "which is"],
@@ -57,7 +58,7 @@ def _core(model: Model) -> str:
             ],
             [
                 "a web process",
-                f"{_count((1 - model.relaying(one)) / socket.seconds)} pages",
+                f"{_count(pages)} pages",
                 f"of one exchange of {one.symbols} symbols: {socket.messages:.0f} messages in {socket.frames:.0f} frames a second each",
             ],
             ["a web process", f"{_count(exchanges)} exchanges", "heard, for no page at all"],
@@ -204,10 +205,9 @@ def _levers(model: Model) -> str:
     whole = Scenario(10, 1_000_000)
     ways = {
         "as it is": whole,
-        "a page's prices of all exchanges in one frame": replace(whole, together=True),
-        "and once a second": replace(whole, together=True, turns=1.0),
-        "and its session looked at every 5 min": replace(whole, together=True, turns=1.0, check_every=300.0),
-        "and a viewer watches one exchange": replace(whole, together=True, turns=1.0, check_every=300.0, watched=1),
+        "a quarter of the frames of prices": replace(whole, price_frames=1_000.0),
+        "and its session looked at every 5 min": replace(whole, price_frames=1_000.0, check_every=300.0),
+        "and a viewer watches one exchange": replace(whole, price_frames=1_000.0, check_every=300.0, watched=1),
         "no prices at all: candles and alerts": replace(whole, prices=0.001, check_every=300.0),
     }
     rows = []

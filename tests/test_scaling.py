@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alerts import audience
 from alerts.rules import Memory, evaluate
 from benchmarks import scaling, sizing, unit_costs
 from benchmarks.market import RULE
@@ -23,6 +23,7 @@ from exchanges.sandbox.coins import universe
 from exchanges.sandbox.market import Market
 from exchanges.sandbox.paths import DAY
 from exchanges.sandbox.venues import BINANCE
+from livermore import prices
 from market_data import candles, series
 
 COSTS = scaling.load()
@@ -67,6 +68,8 @@ def test_what_the_model_takes_from_the_programs_is_what_they_have():
     assert scaling.HISTORY_BARS == series.HISTORY_BARS
     assert scaling.READ_BACK_BARS == candles.RECENT
     assert scaling.STALE_AFTER * 1000 == candles.STALE_AFTER
+    assert scaling.MOST_PRICES == 1 / prices.INTERVAL
+    assert (scaling.MOST_FRAMES, scaling.MOST_PRICE_FRAMES) == (1 / audience.PRICES_EVERY, audience.MOST_PRICE_FRAMES)
     assert scaling.REST_SHARE == rest.SHARE
 
 
@@ -129,7 +132,7 @@ def test_the_same_seed_gives_the_same_latencies_and_another_one_others():
 
 def test_slower_steps_make_later_alerts():
     one = Scenario(1, 100)
-    slow = with_costs(alert_client=COSTS["alert_client"].value * 10)
+    slow = with_costs(web_message=COSTS["web_message"].value * 10)
     need = MODEL.need(one)
     assert simulate(slow, one, need).p50 > simulate(MODEL, one, need).p50
 
@@ -147,9 +150,10 @@ def test_a_symbol_closes_415_candles_a_day():
     assert Scenario(1, 1, symbols=1).closes_a_second * 86_400 == pytest.approx(288 + 96 + 24 + 6 + 1)
 
 
-def test_a_page_of_two_exchanges_gets_four_frames_of_each_a_second():
-    socket = MODEL.socket(Scenario(5, 1, symbols=40, watched=2))
-    assert socket.frames == 8
+@pytest.mark.parametrize(("pages", "frames"), [(1, 50), (80, 50), (100, 40), (1_000, 4), (math.inf, 0)])
+def test_a_page_gets_the_prices_of_all_its_exchanges_in_frames_that_all_pages_share(pages: float, frames: float):
+    socket = MODEL.socket(Scenario(5, 1, symbols=40, watched=2), pages)
+    assert socket.frames == frames
     assert socket.messages == pytest.approx(2 * (40 + MODEL.alerts_a_second(Scenario(1, 1, symbols=40)) + 40 * 415 / 86_400))
 
 
@@ -185,7 +189,15 @@ def test_more_exchanges_never_carry_more_viewers():
 def test_a_web_process_is_full_where_its_sockets_and_the_relay_take_a_whole_core():
     one = Scenario(10, 100)
     full = MODEL.limits(one)["one web process"]
-    assert MODEL.relaying(one) + full * MODEL.socket(one).seconds == pytest.approx(1.0)
+    assert MODEL.relaying(one) + full * MODEL.socket(one, full).seconds == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.7, 1.0])
+def test_one_socket_more_than_there_is_room_for_takes_more_than_the_share(share: float):
+    one = Scenario(1, 1)
+    room = MODEL.room(one, share)
+    for sockets, fits in ((room, True), (room + 1, False)):
+        assert (MODEL.relaying(one) + sockets * MODEL.socket(one, sockets).seconds <= share * (1 + 1e-9)) is fits
 
 
 def test_what_is_sized_stays_under_its_share():
@@ -205,12 +217,10 @@ def test_exchanges_that_a_web_process_cannot_hear_are_refused():
         MODEL.need(Scenario(100_000, 1))
 
 
-def test_one_frame_a_second_for_all_exchanges_costs_a_page_less():
-    one = Scenario(10, 1)
-    together = replace(one, together=True)
-    once = replace(together, turns=1.0)
-    assert MODEL.socket(one).seconds > MODEL.socket(together).seconds > MODEL.socket(once).seconds
-    assert [MODEL.socket(way).frames for way in (one, together, once)] == [40, 4, 1]
+def test_fewer_frames_of_prices_leave_room_for_more_pages():
+    rooms = [MODEL.room(Scenario(10, 1, price_frames=frames), 0.7) for frames in (4_000.0, 1_000.0, 0.0)]
+    assert rooms == sorted(rooms)
+    assert len(set(rooms)) == 3
 
 
 # What exchanges allow
