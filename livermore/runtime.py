@@ -57,6 +57,8 @@ from symbols import marketcaps
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 0.1
+LAGS = 1.0
+"""Seconds of ours by which a stream may lag beside what the exchange's clock allows it: a simulated one may run sixty times as fast."""
 TAKE_UP_INTERVAL = 1.5
 FAR = 2 * STEP
 """Exchange time (ms) by which one frame alone does not move the clock, ahead or back."""
@@ -117,6 +119,7 @@ class Connector:
         self._steps = 0
         self._looked_at = 0
         self._unlooked: set[str] = set()
+        self._look_from = 0.0
         self._reading_positions = asyncio.Lock()
         self._troubled = False
         self._prices = Prices(self._put_prices_out)
@@ -494,7 +497,9 @@ class Connector:
         """
         end = (self.clock - SHOWN_GRACE) // STEP * STEP
         if end > self._looked_at:
-            self._looked_at, self._unlooked = end, set(self.watched)
+            self._looked_at, self._unlooked, self._look_from = end, set(self.watched), time.monotonic() + LAGS
+        if time.monotonic() < self._look_from:
+            return
         mute: list[Stream] = []
         for symbol in list(self._unlooked):
             watched = self.watched.get(symbol)

@@ -355,6 +355,25 @@ async def test_a_stream_that_goes_mute_while_the_others_go_on_is_told_and_subscr
         assert world.sandbox.counters[venue.id]["connects"] == 1
 
 
+async def test_a_stream_that_lags_behind_a_fast_clock_is_not_mute(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seconds that the exchange's clock allows a stream are none of ours where a simulated market runs many times as fast."""
+    symbol = spelled(COINBASE, "ETH")
+    async with simulated([COINBASE]) as world:
+        await world.start(COINBASE_ID)
+        connector = world.connectors[COINBASE_ID]
+        await world.advance()
+        await wait_for(world, COINBASE_ID, symbol, "live")
+        world.sandbox.faults.set("late", symbol=symbol, channel="candles", seconds=0.3)
+        renewed: list[Any] = []
+        renew = connector._engine.renew
+        monkeypatch.setattr(connector._engine, "renew", lambda streams: (renewed.extend(streams), renew(streams))[1])
+
+        end = world.clock.now() // STEP * STEP + STEP
+        world.clock.advance(end + 30_500 - world.clock.now())
+        await until(lambda: connector._looked_at == end and symbol not in connector._unlooked, "it looked at the streams")
+        assert symbol not in {stream.symbol for stream in renewed}
+
+
 async def is_the_only_one(world: World, exchange_id: str, symbol: str) -> bool:
     """Whether it is not live, and all others are."""
     return [name for name, (state, _) in (await states(world, exchange_id)).items() if state != "live"] == [symbol]
