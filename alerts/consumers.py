@@ -6,6 +6,7 @@ A page says ``hello``, and hears all its user may. Any client may ``subscribe`` 
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from importlib import import_module
 from typing import Any
@@ -137,10 +138,13 @@ class FeedConsumer(AsyncWebsocketConsumer):
         that changes; what nobody told is found after FOLLOW_EVERY.
         """
         await bus.relay().subscribe(self, {keys.channel_user_account(self.viewer.user_id)})
+        # A restart brings a thousand pages back in one second: from then on all would be looked at in the same one of every thirty.
+        patience = CHECK_EVERY * random.random()  # nosec B311  # spreads load, no secret
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY):
+                async with asyncio.timeout(patience):
                     await self._doubted.wait()
+            patience = CHECK_EVERY
             doubted = self._doubted.is_set()
             self._doubted.clear()
             try:
