@@ -63,7 +63,7 @@ class Shared(Protocol):
     def shared(self) -> Container[Market]: ...
 
     @property
-    def pages(self) -> int: ...
+    def open_pages(self) -> int: ...
 
     def rows_changed(self, exchange_id: str) -> None: ...
 
@@ -138,7 +138,7 @@ class Audience:
             self._later = None
         if self._turn.queue or self._turn.latest:
             turn, self._turn = self._turn, Turn()
-            self._prices_from = asyncio.get_running_loop().time() + max(PRICES_EVERY, self._hub.pages / MOST_PRICE_FRAMES)
+            self._prices_from = asyncio.get_running_loop().time() + max(PRICES_EVERY, self._hub.open_pages / MOST_PRICE_FRAMES)
             for page in list(self.members):
                 page.take(turn)
 

@@ -84,7 +84,7 @@ class FeedHub:
                 self._looked_at = monotonic()
 
     @property
-    def pages(self) -> int:
+    def open_pages(self) -> int:
         """How many there are, greeted or not."""
         return len(self._sockets)
 

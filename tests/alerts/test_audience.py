@@ -12,7 +12,7 @@ class Hub:
     shared = frozenset({("binance", "BTC"), ("binance", "ETH")})
 
     def __init__(self, pages: int = 1) -> None:
-        self.pages = pages
+        self.open_pages = pages
 
     def rows_changed(self, exchange_id: str) -> None: ...
 
